@@ -1,0 +1,14 @@
+// Declarations shared by the binding files.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace kdspeech {
+
+void PybindFeat(pybind11::module_& m);
+void PybindPost(pybind11::module_& m);
+void PybindCrop(pybind11::module_& m);
+
+}  // namespace kdspeech
