@@ -1,0 +1,90 @@
+"""Outputs that are whole or absent: written beside under a temporary name, then renamed."""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def _temporary_name(path: Path) -> Path:
+    # The suffix is kept because many writers choose the format by it.
+    return path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    if isinstance(error, OSError) and error.errno and not error.filename:
+        error.filename = os.fspath(path)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; renames it to `path` when the block ends well.
+
+    On any error (also a full disk, found as late as the flush) the temporary file is removed and
+    an older `path` stays as it was. Folders above `path` are made. The block must write the file.
+    An OSError that names no file, as of a full disk, names `path` afterwards.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        _name_file(error, path)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary empty folder beside `path`; renames it to `path` when the block ends well.
+
+    On any error the temporary folder is removed and an older `path` stays as it was; on success
+    an older `path` is replaced as a whole. Errors name `path` as in `atomic_path`; a file is never
+    replaced by a folder.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is a file, a folder is to be made there", str(path)
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.sync()  # one flush of everything: thousands of files would each wait for the disk
+        _replace_dir(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _name_file(error, path)
+        raise
+
+
+def _replace_dir(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(new, path)
+        return
+    old = _temporary_name(path)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old)
