@@ -1,0 +1,27 @@
+"""Distillation: teachers label views of the data, students learn from the labels."""
+
+from kdspeech.distill.config import KeywordConfig
+from kdspeech.distill.examples import write_examples
+from kdspeech.distill.keyword import KeywordData, KeywordRun
+from kdspeech.distill.plans import PAPER_CHAINS, PAPER_DIRECT, Plan, Step, sweep_steps
+from kdspeech.distill.sweep import Job, finish_step, progressive, run_steps, run_truncated
+from kdspeech.distill.targets import SoftLabelStore, write_soft_labels
+
+__all__ = [
+    "Job",
+    "KeywordConfig",
+    "KeywordData",
+    "KeywordRun",
+    "PAPER_CHAINS",
+    "PAPER_DIRECT",
+    "Plan",
+    "SoftLabelStore",
+    "Step",
+    "finish_step",
+    "progressive",
+    "run_steps",
+    "run_truncated",
+    "sweep_steps",
+    "write_examples",
+    "write_soft_labels",
+]

@@ -1,0 +1,111 @@
+"""What a keyword-spotting recipe's `conf/*.yaml` may say, with the defaults."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from kdspeech.config import Config
+from kdspeech.data.keywords import KeywordTask
+from kdspeech.distill.plans import Plan, Step
+from kdspeech.distill.views import View
+from kdspeech.features import Fbank, Mfcc
+from kdspeech.train import TrainConfig
+
+
+class FeatureConfig(Config):
+    """Which features, and the Kaldi-style file with their options (path as the recipe sees it).
+
+    Values below `floor` are raised to it. Padded zeros have a log-mel energy of -16, far from any
+    recording; 7 is about what Kaldi's dither of 1 would give them.
+    """
+
+    kind: Literal["mfcc", "fbank"] = "fbank"
+    conf: str
+    floor: float | None = None
+
+    def computer(self) -> Mfcc | Fbank:
+        return (Mfcc if self.kind == "mfcc" else Fbank).from_conf(self.conf)
+
+
+class ModelConfig(Config):
+    """A model of kdspeech.models by name, with its options."""
+
+    name: str = "res8"
+    options: dict[str, int | float | str | bool | list[int]] = {}
+
+
+class TeacherConfig(Config):
+    """What the plan's first network has of its own: it is no student and may be larger."""
+
+    model: ModelConfig
+    epochs: int = Field(26, ge=1)
+
+
+class CropConfig(Config):
+    """How training clips are cut and disturbed (Tang & Lin 2018: shift 100 ms, noise 0.8 / 0.1)."""
+
+    mode: Literal["random", "center", "best_energy", "energy"] = "random"
+    min_energy: float = Field(0.8, ge=0, le=1)
+    shift_ms: int = Field(100, ge=0)
+    noise_prob: float = Field(0.8, ge=0, le=1)
+    noise_volume: float = Field(0.1, ge=0)
+    speed: float = Field(0.0, ge=0, le=0.5)
+    gain_db: float = Field(0.0, ge=0)
+    pad: Literal["center", "end"] = "center"
+
+
+class SpecAugmentConfig(Config):
+    """Masks on the student's features (Park et al. 2019); 0 masks is none."""
+
+    time_masks: int = Field(0, ge=0)
+    time_width: int = Field(20, ge=0)
+    freq_masks: int = Field(0, ge=0)
+    freq_width: int = Field(5, ge=0)
+
+
+class DistillConfig(Config):
+    """What a student learns from its teacher.
+
+    `store` writes the labels of `crops_per_clip` crops of every clip once, before training;
+    without it the teacher labels new crops in every epoch.
+    """
+
+    temperature: float = Field(1.0, gt=0)
+    alpha: float = Field(1.0, ge=0, le=1)
+    view: View = "native"
+    store: bool = False
+    crops_per_clip: int = Field(10, ge=1)
+    top_k: int = Field(12, ge=1)
+
+
+class KeywordConfig(Config):
+    """Everything a keyword recipe's `conf/*.yaml` may say."""
+
+    task: KeywordTask
+    sample_rate: int = 16000
+    features: FeatureConfig
+    model: ModelConfig = ModelConfig()
+    teacher: TeacherConfig | None = None
+    train: TrainConfig = TrainConfig()
+    crops: CropConfig = CropConfig()
+    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
+    distill: DistillConfig = DistillConfig()
+    plan: str = "1000,800,500"
+    chains: list[str] = []
+    direct: list[int] = []
+    hard: bool = True
+    sliding_hop_ms: int = Field(50, ge=1)
+
+    @property
+    def clip_ms(self) -> int:
+        """The plan's first length: that of whole clips."""
+        return Plan.parse(self.plan).lengths[0]
+
+    def model_of(self, step: Step) -> ModelConfig:
+        """The network of a step; the plan's first one may be another."""
+        first = step.lengths == (self.clip_ms,)
+        return self.teacher.model if first and self.teacher else self.model
+
+    def epochs_of(self, step: Step) -> int:
+        first = step.lengths == (self.clip_ms,)
+        return self.teacher.epochs if first and self.teacher else self.train.epochs

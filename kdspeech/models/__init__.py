@@ -1,0 +1,31 @@
+"""Networks: plain nn.Modules from features (batch, frames, dim) to logits (batch, classes).
+
+Each has `norm`, an `InputNorm` to be estimated on training features, and `any_length`: whether it
+takes clips of another number of frames than it was built for.
+"""
+
+from kdspeech.models.bc_resnet import BCResNet
+from kdspeech.models.build import MODELS, build_model
+from kdspeech.models.ds_cnn import DSCNN
+from kdspeech.models.measure import latency_ms, num_macs, num_parameters
+from kdspeech.models.mlp import MLP
+from kdspeech.models.norm import InputNorm
+from kdspeech.models.res import Res8, Res15
+from kdspeech.models.resnet import ResNet
+from kdspeech.models.tc_resnet import TCResNet
+
+__all__ = [
+    "MLP",
+    "MODELS",
+    "BCResNet",
+    "DSCNN",
+    "InputNorm",
+    "Res15",
+    "Res8",
+    "ResNet",
+    "TCResNet",
+    "build_model",
+    "latency_ms",
+    "num_macs",
+    "num_parameters",
+]

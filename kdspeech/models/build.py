@@ -1,0 +1,52 @@
+"""A model by its name in a recipe's conf."""
+
+import inspect
+
+from torch import nn
+
+from kdspeech.io.errors import InputError
+from kdspeech.models.bc_resnet import BCResNet
+from kdspeech.models.ds_cnn import DSCNN
+from kdspeech.models.mlp import MLP
+from kdspeech.models.res import Res8, Res15
+from kdspeech.models.resnet import ResNet
+from kdspeech.models.tc_resnet import TCResNet
+
+MODELS = {
+    "res8": Res8,
+    "res15": Res15,
+    "bc_resnet": BCResNet,
+    "resnet": ResNet,
+    "tc_resnet": TCResNet,
+    "ds_cnn": DSCNN,
+    "mlp": MLP,
+}
+
+
+def build_model(name: str, num_classes: int, dim: int, frames: int, **options) -> nn.Module:
+    """Builds one of MODELS.
+
+    Args:
+      name: key of MODELS.
+      num_classes: size of the output.
+      dim: feature dimensions.
+      frames: frames of a clip (used by models without `any_length`).
+      options: further arguments of the model's class, e.g. maps=19 or width=2.
+
+    Raises:
+      InputError: unknown model or option, or a value the model refuses.
+    """
+    if name not in MODELS:
+        raise InputError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    kind = MODELS[name]
+    known = inspect.signature(kind).parameters
+    for key in options:
+        if key not in known:
+            allowed = [k for k in known if k not in ("num_classes", "dim", "frames")]
+            raise InputError(f"model {name} has no option {key!r}; it has {', '.join(allowed)}")
+    if "frames" in known:
+        options["frames"] = frames
+    try:
+        return kind(num_classes=num_classes, dim=dim, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model {name}: {error}") from error

@@ -1,0 +1,9 @@
+"""The one training loop, its schedules, checkpoints and augmentation."""
+
+from kdspeech.train.augment import spec_augment
+from kdspeech.train.checkpoint import load_weights
+from kdspeech.train.config import TrainConfig
+from kdspeech.train.loop import fit, shard
+from kdspeech.train.record import read_metrics
+
+__all__ = ["TrainConfig", "fit", "load_weights", "read_metrics", "shard", "spec_augment"]
