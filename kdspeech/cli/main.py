@@ -1,0 +1,56 @@
+"""The console command `kds`.
+
+A command group is one file in this folder with a Typer `app`, added by one line below. Commands
+parse, call a library function and print; they import what is heavy inside the function, so that
+`kds --help` stays quick.
+"""
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from kdspeech.cli import corpus, data, distill, feats, models, pack, report
+from kdspeech.io.errors import InputError
+
+
+class _Group(TyperGroup):
+    """Turns an error of the user's input or of the disk into one line and exit status 1."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            message = str(error)
+        except OSError as error:
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        Console(stderr=True).print(
+            f"kds: {message}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    name="kds",
+    cls=_Group,
+    help="Kaldi-style recipes that turn a big speech model into a small one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(corpus.app, name="corpus", help="Makes data directories from a corpus.")
+app.add_typer(data.app, name="data", help="Looks at and changes Kaldi data directories.")
+app.command()(pack.make_pack)
+app.command()(models.models)
+app.add_typer(distill.app, name="distill", help="Trains teachers and distils them into students.")
+app.add_typer(feats.app)
+app.command()(report.score)
+app.command()(report.report)
+
+
+@app.callback()
+def _kds() -> None:
+    """Kaldi-style recipes that turn a big speech model into a small one."""
+
+
+if __name__ == "__main__":
+    app()
