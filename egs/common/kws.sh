@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# The stages of a keyword-spotting recipe. A recipe's run.sh sets its own defaults, then sources
+# this file from its folder; what is the corpus's own stands in its local/ and conf/.
+
+: "${title:=Keyword spotting}"     # of the report
+: "${called_from:=$PWD}"          # where the user stands
+: "${corpus:=embedded}"           # embedded, download, or the folder of a corpus that is there
+: "${conf:=conf/kws.yaml}"        # the recipe: features, network, training, plan
+: "${data:=data}"                 # data directories and packs go here
+: "${exp:=exp/kws}"               # networks and results go here
+: "${plan:=}"                     # input lengths in ms, e.g. 1000,800,500; else the recipe's
+: "${labels:=soft}"               # soft or hard
+: "${sweep:=false}"               # true: every chain of the recipe, not its one plan
+: "${seeds:=0}"                   # e.g. 0,1,2
+: "${nj:=2}"                      # worker processes
+: "${results:=}"                  # also write this RESULTS.md
+: "${stage:=0}"
+: "${stop_stage:=100}"
+
+usage() {
+  cat <<EOF
+Usage: $0 [options]
+Keyword spotting with progressive label distillation.
+
+Stages
+  0  prepare    the corpus as Kaldi data directories (local/prepare.sh)
+  1  pack       every split as one memory-mapped waveform pack
+  2  teacher    the network for whole clips, from their own labels
+  3  distil     students with ever shorter inputs, from their teachers' labels
+  4  baselines  the shorter inputs without distillation
+  5  score      accuracy, intervals and confusion: exp/*/results.json and the tables
+  6  report     one self-contained page: exp/*/report.html
+
+Options (with their values now)
+  --corpus $corpus    embedded, download or DIR
+  --stage $stage  --stop-stage $stop_stage
+  --conf $conf  --data $data  --exp $exp
+  --plan ${plan:-"(the recipe's)"}  --labels $labels  --sweep $sweep
+  --set section.key=value    over the recipe's configuration; may be repeated
+  --seeds $seeds  --nj $nj  --results ${results:-"(none)"}
+Relative paths start from $PWD; --corpus also from where you stand.
+EOF
+}
+
+command_line="$0 $*"
+sets=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --help | -h) usage; exit 0 ;;
+    --corpus | --conf | --data | --exp | --plan | --labels | --sweep | --seeds | --nj | \
+      --results | --stage | --stop-stage)
+      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
+      name="${1#--}"
+      printf -v "${name//-/_}" '%s' "$2"
+      shift 2
+      ;;
+    --set)
+      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
+      sets+=(--set "$2")
+      shift 2
+      ;;
+    *) echo "$0: unknown option $1 (see $0 --help)" >&2; exit 1 ;;
+  esac
+done
+
+case "$sweep" in
+  true | false) ;;
+  *) echo "$0: --sweep $sweep: true or false" >&2; exit 1 ;;
+esac
+
+# A folder given on the command line is looked up where the user stands, then from the recipe.
+if [ -d "$called_from/$corpus" ] && [ ! -d "$corpus" ]; then corpus="$called_from/$corpus"; fi
+common=(--config "$conf" --data "$data/packs" --exp "$exp" --seeds "$seeds" --nj "$nj" "${sets[@]}")
+runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+if runs 0; then
+  echo "== stage 0: prepare $corpus"
+  local/prepare.sh "$corpus" "$data"
+fi
+
+if runs 1; then
+  echo "== stage 1: pack the waveforms"
+  for split in train dev test noise; do
+    if [ -d "$data/$split" ]; then
+      kds make-pack "$data/$split" "$data/packs/$split"
+    else
+      rm -rf "$data/packs/$split"  # of an earlier corpus that had noise
+    fi
+  done
+fi
+
+if runs 2; then
+  echo "== stage 2: teacher"
+  kds distill teacher "${common[@]}"
+fi
+
+if runs 3; then
+  echo "== stage 3: distil"
+  if [ "$sweep" = true ]; then
+    kds distill sweep "${common[@]}" ${plan:+--set "plan=$plan"}
+  else
+    kds distill progressive "${common[@]}" ${plan:+--plan "$plan"} --labels "$labels"
+  fi
+fi
+
+if runs 4; then
+  echo "== stage 4: baselines"
+  if [ "$sweep" = true ]; then
+    echo "the sweep of stage 3 has them"
+  else
+    kds distill baselines "${common[@]}" ${plan:+--lengths "${plan##*,}"}
+  fi
+fi
+
+if runs 5; then
+  echo "== stage 5: score"
+  kds score "$exp"
+fi
+
+if runs 6; then
+  echo "== stage 6: report"
+  markdown=()
+  if [ -n "$results" ]; then
+    markdown=(--results-md "$results" --command "$command_line")
+    if [ -f conf/notes.md ]; then markdown+=(--notes conf/notes.md); fi
+  fi
+  kds report "$exp" --title "$title" "${markdown[@]}"
+fi
