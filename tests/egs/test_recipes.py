@@ -1,0 +1,89 @@
+"""The recipes' run.sh from stage 0 to the report, on a tiny embedded corpus."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SMALL = ["epochs=2", "batch_size=16", "warmup_epochs=0", "num_threads=1"]
+
+
+def run(recipe: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Runs a recipe with the `kds` of the Python that runs the tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [str(ROOT / "egs" / recipe / "run.sh"), *arguments],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module", params=["speech_commands", "fsdd"])
+def finished(request, tmp_path_factory):
+    """A recipe's folder after all stages."""
+    folder = tmp_path_factory.mktemp(request.param)
+    fsdd = request.param == "fsdd"
+    layout = ["--layout", "fsdd"] if fsdd else []
+    size = ["--speakers", "4", "--takes", "12"] if fsdd else ["--speakers", "10", "--takes", "1"]
+    embed = ["corpus", "embed", *layout, *size, str(folder / "corpus")]
+    kds = [sys.executable, "-m", "kdspeech.cli.main"]
+    subprocess.run([*kds, *embed], check=True, capture_output=True, cwd=ROOT)
+    arguments = [
+        *("--corpus", str(folder / "corpus")),
+        *(part for setting in SMALL for part in ("--set", f"train.{setting}")),
+        *("--data", str(folder / "data"), "--exp", str(folder / "exp")),
+        *("--results", str(folder / "RESULTS.md")),
+    ]
+    done = run(request.param, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return request.param, folder, arguments, done.stdout
+
+
+def test_all_stages_leave_results(finished):
+    recipe, folder, _, output = finished
+    rows = json.loads((folder / "exp" / "results.json").read_text())["rows"]
+    kinds = {row["kind"] for row in rows if row["split"] == "test"}
+    assert kinds == {"teacher", "distilled", "clip_label", "truncated"}
+    assert (folder / "exp" / "report.html").stat().st_size > 10_000
+    assert output.strip().splitlines()[-1].endswith("report.html")
+    assert "run.sh" in (folder / "RESULTS.md").read_text()
+
+
+def test_a_later_stage_starts_from_what_is_there(finished):
+    recipe, folder, arguments, _ = finished
+    teacher = next((folder / "exp" / "seed0").glob("*/best.pt"))
+    before = teacher.stat().st_mtime_ns
+    done = run(recipe, *arguments, "--stage", "3", "--stop-stage", "5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "stage 2" not in done.stdout and "stage 3" in done.stdout and "stage 6" not in done.stdout
+    )
+    assert teacher.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("recipe", ["speech_commands", "fsdd"])
+def test_help_lists_the_stages(recipe):
+    done = run(recipe, "--help")
+    assert done.returncode == 0
+    for number in range(7):
+        assert f"\n  {number}  " in done.stdout
+
+
+def test_unknown_option_and_missing_value():
+    assert "unknown option --crpus" in run("fsdd", "--crpus", "x").stderr
+    assert "--corpus needs a value" in run("fsdd", "--corpus").stderr
+
+
+def test_a_corpus_that_is_not_there_stops_the_recipe(tmp_path):
+    done = run("speech_commands", "--corpus", "/no/such/corpus", "--data", str(tmp_path / "data"))
+    assert done.returncode != 0
+    assert "/no/such/corpus" in done.stderr
+    assert not (tmp_path / "data" / "train").exists()

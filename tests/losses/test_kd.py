@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdspeech.losses import kd_loss, soft_cross_entropy, teacher_targets
+
+LOGITS = torch.tensor([[0.0, math.log(3.0)]])  # softmax: 1/4, 3/4
+TEACHER = torch.tensor([[math.log(4.0), 0.0]])  # softmax: 4/5, 1/5
+
+
+def test_soft_loss_by_hand():
+    expected = -(0.8 * math.log(1 / 4) + 0.2 * math.log(3 / 4))
+    assert kd_loss(LOGITS, TEACHER).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_temperature_by_hand():
+    # At T = 2: student 1 : sqrt 3, teacher 2 : 1.
+    p, t = 1 / (1 + math.sqrt(3)), 2 / 3
+    expected = -4 * (t * math.log(p) + (1 - t) * math.log(1 - p))
+    assert kd_loss(LOGITS, TEACHER, temperature=2).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_mixed_loss_by_hand():
+    soft = -(0.8 * math.log(1 / 4) + 0.2 * math.log(3 / 4))
+    hard = -math.log(3 / 4)
+    loss = kd_loss(LOGITS, TEACHER, torch.tensor([1]), alpha=0.3)
+    assert loss.item() == pytest.approx(0.3 * soft + 0.7 * hard, rel=1e-6)
+
+
+def test_hard_targets_by_hand():
+    assert kd_loss(LOGITS, TEACHER, hard=True).item() == pytest.approx(math.log(4), rel=1e-6)
+
+
+def test_alpha_zero_is_cross_entropy():
+    student, teacher = torch.randn(5, 12), torch.randn(5, 12)
+    labels = torch.randint(12, (5,))
+    loss = kd_loss(student, teacher, labels, alpha=0, label_smoothing=0.1)
+    assert torch.equal(loss, F.cross_entropy(student, labels, label_smoothing=0.1))
+
+
+def test_gradient_is_alpha_T_times_difference():
+    # d/dz of T^2 CE(softmax(z/T), p) = T (softmax(z/T) - p), the mean over the batch.
+    student, teacher = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4)
+    kd_loss(student, teacher, torch.zeros(6).long(), temperature=3.0, alpha=1.0).backward()
+    expected = 3.0 * ((student / 3).softmax(1) - (teacher / 3).softmax(1)) / 6
+    assert torch.allclose(student.grad, expected, atol=1e-6)
+
+
+def test_high_temperature_matches_centred_logits():
+    # Hinton et al. 2015, eq. 4: for T -> infinity the gradient is (z - v) / K of centred logits.
+    student, teacher = (torch.randn(2, 5, dtype=torch.float64) for _ in range(2))
+    student -= student.mean(1, keepdim=True)
+    teacher -= teacher.mean(1, keepdim=True)
+    student = student.float().requires_grad_()
+    kd_loss(student, teacher.float(), temperature=300.0).backward()
+    assert torch.allclose(student.grad, (student - teacher.float()) / 5 / 2, atol=2e-3)
+
+
+def test_low_temperature_goes_to_the_hard_target():
+    teacher = torch.randn(4, 6)
+    soft = teacher_targets(teacher, temperature=1e-3)
+    assert torch.allclose(soft, teacher_targets(teacher, hard=True), atol=1e-4)
+
+
+def test_loss_is_least_at_the_teachers_output():
+    teacher = torch.randn(3, 5)
+    entropy = -(teacher.softmax(1) * teacher.log_softmax(1)).sum(1).mean()
+    assert torch.allclose(kd_loss(teacher, teacher), entropy)
+    assert kd_loss(teacher + torch.randn(3, 5), teacher) > entropy
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_logits_log_probabilities_and_probabilities_agree(temperature):
+    student, teacher = torch.randn(3, 5), torch.randn(3, 5)
+    loss = kd_loss(student, teacher, temperature=temperature)
+    logs = kd_loss(student, teacher.log_softmax(1), temperature=temperature)
+    probs = kd_loss(student, teacher.softmax(1), temperature=temperature, kind="probs")
+    assert torch.allclose(logs, loss) and torch.allclose(probs, loss)
+
+
+def test_zero_probability_and_far_logits_stay_finite():
+    probs = torch.tensor([[1.0, 0.0, 0.0]])
+    student = torch.tensor([[-1e4, 1e4, 0.0]], requires_grad=True)
+    loss = kd_loss(student, probs, temperature=2.0, kind="probs")
+    loss.backward()
+    assert loss.isfinite() and student.grad.isfinite().all()
+
+
+def test_no_gradient_reaches_the_teacher_and_bfloat16_is_computed_in_float32():
+    teacher = torch.randn(2, 3, requires_grad=True)
+    student = torch.randn(2, 3).bfloat16().requires_grad_()
+    loss = kd_loss(student, teacher)
+    loss.backward()
+    assert teacher.grad is None and loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"teacher": torch.zeros(2, 4)}, r"got \(2, 3\) and \(2, 4\)"),
+        ({"student_logits": torch.zeros(3), "teacher": torch.zeros(3)}, "must both be"),
+        ({"temperature": 0}, "temperature must be above 0"),
+        ({"alpha": 1.5}, "alpha must be within 0 and 1"),
+        ({"alpha": 0.5}, "there are no labels"),
+        ({"alpha": 0.5, "labels": torch.zeros(3).long()}, r"labels must be int64 \(2,\)"),
+        ({"alpha": 0.5, "labels": torch.zeros(2)}, "labels must be int64"),
+        ({"hard": True, "temperature": 2}, "hard targets have no temperature"),
+        ({"kind": "prob"}, 'is "logits" or "probs"'),
+        ({"kind": "probs", "teacher": -torch.ones(2, 3)}, "are these logits"),
+    ],
+)
+def test_bad_input_raises(arguments, message):
+    defaults = {"student_logits": torch.zeros(2, 3), "teacher": torch.zeros(2, 3)}
+    with pytest.raises(ValueError, match=message):
+        kd_loss(**{**defaults, **arguments})
+
+
+def test_soft_cross_entropy_refuses_other_shapes():
+    with pytest.raises(ValueError, match="must both be"):
+        soft_cross_entropy(torch.zeros(2, 3), torch.zeros(2))
