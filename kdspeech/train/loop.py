@@ -1,5 +1,6 @@
 """The one training loop."""
 
+import atexit
 import contextlib
 import copy
 import json
@@ -192,7 +193,11 @@ def _make_fabric(config: TrainConfig) -> Fabric:
         )
     except RuntimeError as error:  # no such accelerator here
         raise InputError(f"accelerator {config.accelerator}: {error}") from error
+    joined = torch.distributed.is_initialized()
     fabric.launch()
+    if torch.distributed.is_initialized() and not joined:
+        # Left to the interpreter's end, gloo's threads may still run and abort the process.
+        atexit.register(torch.distributed.destroy_process_group)
     return fabric
 
 
