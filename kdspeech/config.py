@@ -35,7 +35,9 @@ def load_config(model: type[C], path: str | Path, overrides: list[str] | None = 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(_describe(path, values, e) for e in error.errors())) from None
+        set_here = {override.partition("=")[0].strip() for override in overrides or []}
+        errors = [_describe(path, set_here, e) for e in error.errors()]
+        raise InputError("\n".join(errors)) from None
 
 
 def save_config(config: BaseModel) -> str:
@@ -77,9 +79,14 @@ def _apply(values: dict, override: str) -> None:
         raise InputError(f"--set {override}: the value is not valid YAML") from None
 
 
-def _describe(path: str | Path, values: dict, error: dict) -> str:
-    """One pydantic error as `file: section.key: what is wrong`."""
+def _describe(path: str | Path, set_here: set[str], error: dict) -> str:
+    """One pydantic error as `file: section.key: what is wrong`, the file being --set where it was.
+
+    `set_here` holds the keys that --set gave.
+    """
     where = ".".join(str(part) for part in error["loc"]) or "(the whole file)"
+    if any(where == key or where.startswith(f"{key}.") for key in set_here):
+        path = "--set"
     if error["type"] == "extra_forbidden":
         return f"{path}: {where}: unknown key (see `kds` help or docs/ for the keys there are)"
     if error["type"] == "missing":

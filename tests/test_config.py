@@ -62,3 +62,8 @@ def test_missing_file(tmp_path):
 def test_bad_overrides(tmp_path, override):
     with pytest.raises(InputError):
         load_config(Outer, write(tmp_path, "words: [a]"), [override])
+
+
+def test_an_unknown_key_that_was_set_is_named_as_set_not_as_in_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"^--set: inner\.rat: unknown key"):
+        load_config(Outer, write(tmp_path, "words: [a]"), ["inner.rat=3"])

@@ -91,7 +91,7 @@ def baselines(
     plan = Plan.parse(job.config.plan)
     ends = _numbers("--lengths", lengths, 1, plan.lengths[0]) if lengths else [plan.lengths[-1]]
     run_steps(job, [Step((ms,), "clip") for ms in ends], _seeds(seeds), nj, scheduler)
-    run_truncated(job, plan.steps()[0], ends, _seeds(seeds))
+    run_truncated(job, plan.steps()[0], ends, _seeds(seeds), nj, scheduler)
 
 
 @app.command()
@@ -126,7 +126,7 @@ def sweep(
     steps = all_steps(job.config.plan, chains, direct, job.config.hard)
     run_steps(job, steps, _seeds(seeds), nj, scheduler)
     ends = sorted({step.length for step in steps if step.teacher}, reverse=True)
-    run_truncated(job, Plan.parse(job.config.plan).steps()[0], ends, _seeds(seeds))
+    run_truncated(job, Plan.parse(job.config.plan).steps()[0], ends, _seeds(seeds), nj, scheduler)
     write_examples(job, steps, _seeds(seeds)[0])
 
 

@@ -4,6 +4,7 @@ A step leaves one folder behind: what `fit` writes (config, checkpoints, metrics
 label store if it has one. A step that was killed goes on from its last checkpoint.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ class KeywordRun:
 
     def _device(self) -> str:
         use = self.config.train.accelerator != "cpu" and torch.cuda.is_available()
-        return "cuda" if use else "cpu"
+        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if use else "cpu"  # torchrun's
 
     def _crop_id(self, step: Step, epoch: int) -> int:
         """Which crop of each clip an epoch shows: a new one, or one of those in the store."""

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -94,14 +95,41 @@ def run_steps(
         _watch(job, futures, progress)
 
 
-def run_truncated(job: Job, step: Step, lengths: Iterable[int], seeds: Sequence[int]) -> None:
-    """Scores a finished network on shorter crops, zero-padded and, if it can, as they are."""
-    for seed in seeds:
-        run = job.run(seed)
-        any_length = getattr(run.trained_model(step), "any_length", False)
-        for ms in lengths:
-            for view in ("native", "pad") if any_length else ("pad",):
-                score_truncated(run, step, ms, view, job.command)
+def run_truncated(
+    job: Job,
+    step: Step,
+    lengths: Iterable[int],
+    seeds: Sequence[int],
+    nj: int = 1,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> None:
+    """Scores a finished network on shorter crops, zero-padded and, if it can, as they are.
+
+    Args: as for `run_steps`; `lengths` in ms, those of whole clips are left out.
+    """
+    tasks = [(seed, ms) for seed in seeds for ms in lengths if ms < step.length]
+    with contextlib.ExitStack() as stack:
+        if nj == 1 and scheduler is None:
+            done = (_cut_short(job, step, task) for task in tasks)
+        else:
+            client = stack.enter_context(open_client(nj, scheduler, RETRIES))
+            futures = client.map(partial(_cut_short, job, step), tasks, pure=False)
+            done = (future.result() for future in futures)
+        bar = progress_bar(f"{step.name} cut short", 0, len(tasks))
+        move = stack.enter_context(bar) if progress else _ignore
+        for count, (seed, ms) in enumerate(done, 1):
+            move(count, f"seed {seed}: {ms} ms")
+
+
+def _cut_short(job: Job, step: Step, task: tuple[int, int]) -> tuple[int, int]:
+    os.chdir(job.home)
+    seed, ms = task
+    run = job.run(seed)
+    any_length = getattr(run.trained_model(step), "any_length", False)
+    for view in ("native", "pad") if any_length else ("pad",):
+        score_truncated(run, step, ms, view, job.command)
+    return task
 
 
 def progressive(

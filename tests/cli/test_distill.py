@@ -33,8 +33,8 @@ def refused(result, message):
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        (["--set", "crops.mood=random"], "kws.yaml: crops.mood: unknown key"),
-        (["--set", "train.epochs=two"], "kws.yaml: train.epochs: Input should be a valid integer"),
+        (["--set", "crops.mood=random"], "--set: crops.mood: unknown key"),
+        (["--set", "train.epochs=two"], "--set: train.epochs: Input should be a valid integer"),
         (["--set", "model.name=res9"], "no model 'res9'"),
         (["--set", "train.accelerator=cuda"], "accelerator cuda"),
         (["--plan", "200,400"], "plan 200,400: lengths must fall"),
