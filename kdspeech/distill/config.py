@@ -35,10 +35,14 @@ class ModelConfig(Config):
 
 
 class TeacherConfig(Config):
-    """What the plan's first network has of its own: it is no student and may be larger."""
+    """What the plan's first network has of its own: it is no student and may be larger.
 
-    model: ModelConfig
-    epochs: int = Field(26, ge=1)
+    Of several `members` the posteriors are averaged: an ensemble.
+    """
+
+    model: ModelConfig | None = None
+    epochs: int | None = Field(None, ge=1)
+    members: int = Field(1, ge=1)
 
 
 class CropConfig(Config):
@@ -85,7 +89,7 @@ class KeywordConfig(Config):
     sample_rate: int = 16000
     features: FeatureConfig
     model: ModelConfig = ModelConfig()
-    teacher: TeacherConfig | None = None
+    teacher: TeacherConfig = TeacherConfig()
     train: TrainConfig = TrainConfig()
     crops: CropConfig = CropConfig()
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
@@ -103,9 +107,14 @@ class KeywordConfig(Config):
 
     def model_of(self, step: Step) -> ModelConfig:
         """The network of a step; the plan's first one may be another."""
-        first = step.lengths == (self.clip_ms,)
-        return self.teacher.model if first and self.teacher else self.model
+        return (self.is_first(step) and self.teacher.model) or self.model
 
     def epochs_of(self, step: Step) -> int:
-        first = step.lengths == (self.clip_ms,)
-        return self.teacher.epochs if first and self.teacher else self.train.epochs
+        return (self.is_first(step) and self.teacher.epochs) or self.train.epochs
+
+    def members_of(self, step: Step) -> int:
+        return self.teacher.members if self.is_first(step) else 1
+
+    def is_first(self, step: Step) -> bool:
+        """Whether a step is the plan's first network, for whole clips."""
+        return step.lengths == (self.clip_ms,)

@@ -24,7 +24,7 @@ from kdspeech.distill.views import paired_crops
 from kdspeech.io.errors import InputError
 from kdspeech.io.hashing import fingerprint
 from kdspeech.losses.kd import kd_loss
-from kdspeech.models import build_model
+from kdspeech.models import Ensemble, build_model
 from kdspeech.train import fit, load_weights, shard, spec_augment
 
 CHUNK = 256  # clips that are scored or labelled at a time
@@ -172,7 +172,11 @@ class KeywordRun:
         model = self.config.model_of(step)
         frames = self.computer.num_frames(self.samples(step.length))
         classes = len(self.config.task.classes)
-        return build_model(model.name, classes, self.computer.dim, frames, **model.options)
+        members = [
+            build_model(model.name, classes, self.computer.dim, frames, **model.options)
+            for _ in range(self.config.members_of(step))
+        ]
+        return Ensemble(members) if len(members) > 1 else members[0]
 
     def _device(self) -> str:
         use = self.config.train.accelerator != "cpu" and torch.cuda.is_available()
@@ -285,6 +289,7 @@ class KeywordRun:
         keys = ("task", "features", "crops", "spec_augment")
         identity = {key: config[key] for key in keys}
         identity["model"] = self.config.model_of(step).model_dump(mode="json")
+        identity["members"] = self.config.members_of(step)
         identity["corpus"] = self.data.train.fingerprint
         identity["noise"] = self.data.noise.fingerprint if self.data.noise else "none"
         if step.teacher is None:
@@ -293,7 +298,10 @@ class KeywordRun:
 
     def _loss(self, step: Step) -> Callable[[nn.Module, Batch], tuple[Tensor, dict]]:
         def clip_loss(model: nn.Module, batch: Batch):
-            return F.cross_entropy(model(batch.features).float(), batch.labels), {}
+            logits = model(batch.features).float()  # of each member of an ensemble
+            return F.cross_entropy(
+                logits, batch.labels.repeat(len(logits) // len(batch.labels))
+            ), {}
 
         def teacher_loss(model: nn.Module, batch: Batch):
             distill, hard = self.config.distill, step.labels == "hard"

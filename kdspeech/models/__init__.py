@@ -7,6 +7,7 @@ takes clips of another number of frames than it was built for.
 from kdspeech.models.bc_resnet import BCResNet
 from kdspeech.models.build import MODELS, build_model
 from kdspeech.models.ds_cnn import DSCNN
+from kdspeech.models.ensemble import Ensemble
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
@@ -19,6 +20,7 @@ __all__ = [
     "MODELS",
     "BCResNet",
     "DSCNN",
+    "Ensemble",
     "InputNorm",
     "Res15",
     "Res8",

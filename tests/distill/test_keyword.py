@@ -254,6 +254,16 @@ def test_the_first_teacher_may_be_another_network(recipe, tmp_path):
     assert [text.count("\n") for text in rows] == [2, 1]
 
 
+def test_the_first_teacher_may_be_an_ensemble(recipe, trained, tmp_path):
+    this = job(recipe, tmp_path, "teacher.members=2", "train.epochs=1")
+    run_steps(this, Plan.parse("400,200").steps(), progress=False)
+    size = {
+        (exp, name): json.loads((exp / "seed0" / name / "score.json").read_text())["parameters"]
+        for exp, name in [(trained, "400"), (tmp_path, "400"), (tmp_path, "400-200")]
+    }
+    assert size[tmp_path, "400"] == 2 * size[trained, "400"] == 2 * size[tmp_path, "400-200"]
+
+
 def test_a_temperature_of_the_students_leaves_their_teacher_alone(recipe, trained):
     before = (trained / "seed0" / "400" / "best.pt").stat().st_mtime_ns
     finish_step(job(recipe, trained, "distill.temperature=3"), 0, Step((400,), "clip"))
