@@ -99,6 +99,28 @@ def fsdd(
     _print(module.prepare(corpus, data, takes), data)
 
 
+@app.command()
+def speechocean762(
+    corpus: Corpus,
+    data: Data,
+    dev_every: Annotated[
+        int, typer.Option(min=2, help="Without dev/: every n-th training speaker is for dev.")
+    ] = 8,
+    to: To = Path("download"),
+    url: Url = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="With `download`: the archive's checksum (none is published)."),
+    ] = None,
+) -> None:
+    """Make DATA/{train,dev,test,local/dict,local/lm.txt} from speechocean762 (OpenSLR 101)."""
+    from kdspeech.data.corpora import speechocean762 as module
+
+    if corpus == "download":
+        corpus = module.download(to, url or module.URL, sha256)
+    _print(module.prepare(corpus, data, dev_every), data)
+
+
 def _parse_range(text: str) -> tuple[int, int]:
     from kdspeech.io.errors import InputError
 
