@@ -19,15 +19,18 @@ def estimate(
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="A sentence a line.")],
     arpa: Annotated[Path, typer.Argument(metavar="ARPA", help="Written; .gz compresses.")],
     order: Annotated[int, typer.Option(help="Longest n-grams.", min=1)] = 3,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="The vocabulary, a word a line (words.txt); without: the text's words."),
+    ] = None,
     keyed: Keyed = False,
 ) -> None:
     """Estimate an interpolated modified Kneser-Ney model, as KenLM's lmplz does."""
     from kdspeech.graph.ngram import NgramLM
-    from kdspeech.graph.text import read_sentences
+    from kdspeech.graph.text import read_sentences, read_vocabulary
 
-    lm = NgramLM.estimate(read_sentences(texts, keyed), order)
-    lm.write_arpa(arpa)
-    say(f"{arpa}: {_sizes(lm)}")
+    vocabulary = read_vocabulary(words) if words else None
+    _save(NgramLM.estimate(read_sentences(texts, keyed), order, vocabulary), arpa)
 
 
 @app.command()
@@ -45,6 +48,45 @@ def perplexity(
         f"perplexity {found.perplexity:.2f} ({found.perplexity_with_oovs:.2f} with unknown words "
         f"as <unk>), {found.sentences} sentences, {found.words} words, {found.oovs} unknown"
     )
+
+
+@app.command()
+def prune(
+    arpa: Annotated[Path, typer.Argument(metavar="ARPA")],
+    pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="Written, an ARPA file.")],
+    threshold: Annotated[
+        float, typer.Option(help="Relative rise of the perplexity that an n-gram is not worth.")
+    ] = 1e-7,
+) -> None:
+    """Drop the n-grams that matter least, by relative entropy (Stolcke 1998)."""
+    from kdspeech.graph.ngram import NgramLM
+
+    _save(NgramLM.read_arpa(arpa).prune(threshold), pruned)
+
+
+@app.command()
+def interpolate(
+    first: Annotated[Path, typer.Argument(metavar="ARPA1")],
+    second: Annotated[Path, typer.Argument(metavar="ARPA2")],
+    mixed: Annotated[Path, typer.Argument(metavar="MIXED", help="Written, an ARPA file.")],
+    weight: Annotated[float | None, typer.Option(help="Weight of ARPA1, between 0 and 1.")] = None,
+    dev: Annotated[
+        Path | None, typer.Option(help="Or a text: the weight is what makes it likeliest.")
+    ] = None,
+    keyed: Keyed = False,
+) -> None:
+    """Mix two models into one."""
+    from kdspeech.graph.ngram import NgramLM
+    from kdspeech.graph.text import read_sentences
+    from kdspeech.io.errors import InputError
+
+    if (weight is None) == (dev is None):
+        raise InputError("give --weight or --dev, one of them")
+    one, other = NgramLM.read_arpa(first), NgramLM.read_arpa(second)
+    if dev:
+        weight = one.best_weight(other, read_sentences([dev], keyed))
+        say(f"weight of {first}: {weight:.4f}")
+    _save(one.interpolate(other, weight), mixed)
 
 
 def arpa_to_fst(
@@ -70,5 +112,7 @@ def arpa_to_fst(
     say(f"{fst}: {grammar.num_states} states")
 
 
-def _sizes(lm) -> str:
-    return ", ".join(f"{len(table)} {n}-grams" for n, table in enumerate(lm.tables, 1))
+def _save(lm, arpa: Path) -> None:
+    lm.write_arpa(arpa)
+    sizes = ", ".join(f"{len(table)} {n}-grams" for n, table in enumerate(lm.tables, 1))
+    say(f"{arpa}: {sizes}")

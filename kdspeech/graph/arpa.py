@@ -10,16 +10,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from kdspeech.graph.ngram import NgramLM, Table
+from kdspeech.graph.ngram import LOG_ZERO, NgramLM, Table
 from kdspeech.graph.text import BOS, EOS
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
 
 ROUNDING = 1e-4
 """How far above 0 a log probability may be: what rounding in other tools leaves."""
-
-LOG_ZERO = -99.0
-"""What stands for a probability of zero in an ARPA file."""
 
 
 def write_arpa(lm: NgramLM, path: str | os.PathLike) -> None:
@@ -120,10 +117,7 @@ def _read(lines: _Lines) -> NgramLM:
     for n, count in enumerate(counts, 1):
         if line != b"\\%d-grams:" % n:
             raise lines.error(f"here should stand \\{n}-grams:, not {_show(line)}")
-        section, line = _read_section(lines, n, words)
-        if len(section.lines) != count:
-            found = len(section.lines)
-            raise lines.error(f"ends the {n}-grams: there are {found}, {count} were promised")
+        section, line = _read_section(lines, n, count, words)
         sections.append(section)
     if line != b"\\end\\":
         raise lines.error(f"here should stand \\end\\, not {_show(line)}")
@@ -156,7 +150,9 @@ def _read_counts(lines: _Lines) -> tuple[list[int], bytes]:
     return counts, line
 
 
-def _read_section(lines: _Lines, n: int, words: dict[bytes, int]) -> tuple[_Section, bytes]:
+def _read_section(
+    lines: _Lines, n: int, count: int, words: dict[bytes, int]
+) -> tuple[_Section, bytes]:
     """The n-grams up to a blank line or a keyword, and the keyword. 1-grams fill `words`."""
     log_probs, backoffs, ids = array("d"), array("d"), array("i")
     first, line = lines.number + 1, b""
@@ -175,6 +171,9 @@ def _read_section(lines: _Lines, n: int, words: dict[bytes, int]) -> tuple[_Sect
             raise lines.error(_complaint(parts, n, None))
     else:
         line = b""
+    if len(log_probs) != count:
+        found = len(log_probs)
+        raise lines.error(f"ends the {n}-grams: there are {found}, {count} were promised")
     ngrams = np.array(ids, dtype=np.int64).reshape(-1, n)
     numbers = first + np.arange(len(ngrams))
     section = _Section(ngrams, np.array(log_probs), np.array(backoffs), numbers)

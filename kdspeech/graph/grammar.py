@@ -88,8 +88,6 @@ def make_grammar(
     """Makes G as `arpa_to_fst`, without a word about the words that are left out."""
     _check_symbols(lm, symbols, disambig)
     labels = _labels(lm, symbols)
-    if not (labels > 0).any():
-        raise InputError("the language model and words.txt have no word in common")
     histories, end = _number_states(lm, _kept(lm, labels))
     words = [_word_arcs(lm, labels, histories, end, n) for n in range(1, lm.order + 1)]
     arcs = np.concatenate(words)
@@ -114,6 +112,8 @@ def _check_symbols(lm: NgramLM, symbols: Mapping[str, int], disambig: str) -> No
     for name in filter(None, ("<eps>", disambig)):
         if name in lm.ids:
             raise InputError(f"the language model has the word {name}, which is no word")
+    if symbols.keys() & lm.ids.keys() <= {BOS, EOS}:
+        raise InputError("the language model and words.txt have no word in common")
 
 
 def _labels(lm: NgramLM, symbols: Mapping[str, int]) -> np.ndarray:

@@ -6,13 +6,13 @@ which are interpolated with the uniform distribution over the vocabulary.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from kdspeech.graph.ngram import NgramLM, Table
-from kdspeech.graph.text import BOS, EOS, UNK, sentence_starts, token_stream
+from kdspeech.graph.ngram import UNKNOWN, NgramLM, Table
+from kdspeech.graph.text import BOS, EOS, UNK, Lines, sentence_starts, token_stream
 from kdspeech.io.errors import InputError
 
 FALLBACK = (0.5, 1.0, 1.5)
@@ -30,28 +30,47 @@ class _Counts:
     endings: np.ndarray  # row of words 2 to n in the order below
 
 
-def estimate(lines: Iterable[str | Sequence[str]], order: int = 3) -> NgramLM:
-    """Estimates a model from sentences, one a line.
+def estimate(lines: Lines, order: int = 3, words: Iterable[str] | None = None) -> NgramLM:
+    """Estimates a model from sentences.
 
     The vocabulary is the text's words, <s>, </s> and <unk>; <unk> has what the discounted
     unigrams leave to each word of the vocabulary.
 
+    Args:
+        lines: the sentences.
+        order: length of the longest n-grams.
+        words: the vocabulary, whatever the text has: its other words count as <unk> (or <UNK>, if
+            that is in the vocabulary), words that it lacks have a probability too.
     Raises:
-        InputError: no text, an order below 1, or <s>, </s>, <unk> among the words.
+        InputError: no text, an order below 1, or <s>, </s> among the words; <unk> too where the
+            vocabulary is the text's.
     """
     if order < 1:
         raise InputError(f"the order of a language model is at least 1, not {order}")
-    ids = defaultdict(None, {UNK: UNK_ID, BOS: BOS_ID, EOS: EOS_ID})
-    ids.default_factory = ids.__len__
-    stream = token_stream(lines, ids.__getitem__, BOS_ID, EOS_ID)
-    _check(stream)
+    ids, lookup = _vocabulary(words)
+    stream = token_stream(lines, lookup, BOS_ID, EOS_ID)
+    if not len(stream):
+        raise InputError("no text to estimate a language model from")
+    if words is None:
+        _check_unknown(stream)
     levels = _count(stream, len(ids), order)
     return NgramLM(list(ids), _smooth(levels, len(ids)))
 
 
-def _check(stream: np.ndarray) -> None:
-    if not len(stream):
-        raise InputError("no text to estimate a language model from")
+def _vocabulary(words: Iterable[str] | None) -> tuple[dict[str, int], Callable[[str], int]]:
+    """Ids of words, and what gives a word's id: it grows, unless the words are given."""
+    words = None if words is None else list(words)
+    unk = next((name for name in UNKNOWN if name in (words or ())), UNK)
+    ids = defaultdict(None, {unk: UNK_ID, BOS: BOS_ID, EOS: EOS_ID})
+    ids.default_factory = ids.__len__
+    if words is None:
+        return ids, ids.__getitem__
+    for word in words:
+        ids.setdefault(word, len(ids))
+    return ids, lambda word: ids.get(word, UNK_ID)
+
+
+def _check_unknown(stream: np.ndarray) -> None:
     unknown = np.flatnonzero(stream == UNK_ID)
     if len(unknown):
         number = np.count_nonzero(stream[: unknown[0]] == BOS_ID)

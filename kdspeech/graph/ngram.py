@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdspeech.graph.text import BOS, EOS, UNK, token_stream, windows
+from kdspeech.graph.text import BOS, EOS, UNK, Lines, token_stream, windows
 from kdspeech.io.errors import InputError
 
 UNKNOWN = (UNK, "<UNK>")
 """What an unknown word is called: by LM tools, and by Kaldi's recipes."""
+
+LOG_ZERO = -99.0
+"""What stands for the logarithm of zero in ARPA files."""
 
 
 @dataclass
@@ -88,11 +91,16 @@ class NgramLM:
         self.unk = next((self.ids[name] for name in UNKNOWN if name in self.ids), -1)
 
     @classmethod
-    def estimate(cls, lines: Iterable[str], order: int = 3) -> "NgramLM":
-        """Interpolated modified Kneser-Ney, see `kneser_ney.estimate`."""
+    def estimate(
+        cls,
+        lines: Lines,
+        order: int = 3,
+        words: Iterable[str] | None = None,
+    ) -> "NgramLM":
+        """Interpolated modified Kneser-Ney of sentences, see `kneser_ney.estimate`."""
         from kdspeech.graph.kneser_ney import estimate
 
-        return estimate(lines, order)
+        return estimate(lines, order, words)
 
     @classmethod
     def read_arpa(cls, path: str | os.PathLike) -> "NgramLM":
@@ -106,6 +114,24 @@ class NgramLM:
         from kdspeech.graph.arpa import write_arpa
 
         write_arpa(self, path)
+
+    def prune(self, threshold: float) -> "NgramLM":
+        """A smaller model by entropy pruning, see `ngram_change.prune`."""
+        from kdspeech.graph.ngram_change import prune
+
+        return prune(self, threshold)
+
+    def interpolate(self, other: "NgramLM", weight: float) -> "NgramLM":
+        """weight * self + (1 - weight) * other as one model, see `ngram_change.interpolate`."""
+        from kdspeech.graph.ngram_change import interpolate
+
+        return interpolate(self, other, weight)
+
+    def best_weight(self, other: "NgramLM", lines: Lines) -> float:
+        """The weight for `interpolate` that suits a text, see `ngram_change.best_weight`."""
+        from kdspeech.graph.ngram_change import best_weight
+
+        return best_weight(self, other, lines)
 
     @property
     def order(self) -> int:
@@ -170,9 +196,7 @@ class NgramLM:
         scores, _ = self.token_log_probs([sentence])
         return float(scores.sum())
 
-    def token_log_probs(
-        self, lines: Iterable[str | Sequence[str]]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def token_log_probs(self, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
         """Natural log probability of every word and </s> of a text, one sentence a line.
 
         Returns:
@@ -186,7 +210,7 @@ class NgramLM:
         scores = self.score(ngrams) * math.log(10)
         return np.where(np.isnan(scores), -math.inf, scores), ngrams[:, -1] == self.unk
 
-    def perplexity(self, lines: Iterable[str | Sequence[str]]) -> Perplexity:
+    def perplexity(self, lines: Lines) -> Perplexity:
         """Perplexity of a text, one sentence a line; raises as `token_log_probs`."""
         lines = list(lines)
         scores, unknown = self.token_log_probs(lines)

@@ -12,14 +12,15 @@ from kdspeech.io.errors import InputError
 
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
 
+Lines = Iterable[str | Sequence[str]]
+"""Sentences, as text or as sequences of words."""
 
-def token_stream(
-    lines: Iterable[str | Sequence[str]], lookup: Callable[[str], int], bos: int, eos: int
-) -> np.ndarray:
+
+def token_stream(lines: Lines, lookup: Callable[[str], int], bos: int, eos: int) -> np.ndarray:
     """All sentences, each between <s> and </s>, as int32 ids.
 
     Args:
-        lines: sentences, as text or as sequences of words.
+        lines: the sentences.
         lookup: gives a word's id.
         bos, eos: the ids of <s> and </s>.
     Raises:
@@ -79,3 +80,9 @@ def read_sentences(paths: Iterable[str | os.PathLike], keyed: bool = False) -> I
 def _open(path: str | os.PathLike):
     opener = gzip.open if str(path).endswith(".gz") else open
     return opener(path, "rt", encoding="utf-8")
+
+
+def read_vocabulary(path: str | os.PathLike) -> list[str]:
+    """The first words of a file's lines, as of words.txt, without its symbols that are no words."""
+    words = (line.split(None, 1)[0] for line in read_sentences([path]) if line.strip())
+    return [word for word in words if word not in ("<eps>", BOS, EOS) and word[0] != "#"]

@@ -1,4 +1,4 @@
-import kaldifst
+import kaldilm
 import pytest
 
 from kdspeech.graph import NgramLM, arpa_to_fst
@@ -55,3 +55,84 @@ def test_words_that_the_graph_lacks_are_skipped_and_named(golden):
     with pytest.warns(UserWarning, match="1 words .* 4 n-grams are left out: tango$"):
         fst = arpa_to_fst(folder / "bi_oov.arpa", folder / "words.txt")
     same(fst.to_str(), (folder / "bi_oov_disambig.fst.txt").read_text())
+
+
+class Walker:
+    """Reads sentences on a machine: a word's own arc, or the backoff's and on from there."""
+
+    def __init__(self, text, backoff):
+        rows = [line.split() for line in text.strip().splitlines()]
+        self.start, self.backoff = rows[0][0], backoff
+        self.arcs, self.finals = {}, {}
+        for row in rows:
+            weight = float(row[-1]) if len(row) in (2, 5) else 0.0
+            if len(row) < 3:
+                self.finals[row[0]] = weight
+            else:
+                assert (row[0], int(row[2])) not in self.arcs, "not deterministic"
+                self.arcs[row[0], int(row[2])] = (row[1], weight)
+
+    def cost(self, labels):
+        state, total = self.start, 0.0
+        for label in labels:
+            while (state, label) not in self.arcs:
+                state, weight = self.arcs[state, self.backoff]
+                total += weight
+            state, weight = self.arcs[state, label]
+            total += weight
+        while state not in self.finals:
+            state, weight = self.arcs[state, self.backoff]
+            total += weight
+        return total + self.finals[state]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("threshold", [0, 0.05])
+def test_costs_are_the_models_and_kaldilms(tmp_path, order, threshold):
+    lm = NgramLM.estimate(TEXT, order).prune(threshold)
+    words = tmp_path / "words.txt"
+    words.write_text("".join(f"{word} {i}\n" for word, i in WORDS.items()))
+    lm.write_arpa(tmp_path / "lm.arpa")
+    theirs = kaldilm.arpa2fst(
+        str(tmp_path / "lm.arpa"), read_symbol_table=str(words), disambig_symbol="#0"
+    )
+    ours, peer = Walker(arpa_to_fst(lm, WORDS).to_str(), 4), Walker(theirs, 4)
+    plain = Walker(arpa_to_fst(lm, WORDS, "").to_str(), 0)
+    for sentence in [*TEXT, "c c c a", "", "b b a c a a a b"]:
+        labels = [WORDS[word] for word in sentence.split()]
+        cost = ours.cost(labels)
+        assert cost == pytest.approx(-lm.log_prob(sentence), abs=1e-4)
+        assert cost == pytest.approx(peer.cost(labels), abs=1e-4)
+        assert cost == pytest.approx(plain.cost([5, *labels, 6]), abs=1e-4)
+
+
+def test_a_history_that_only_backs_off_is_no_state(tmp_path):
+    lm = NgramLM.estimate(TEXT, 3)
+    sizes = [len(table) for table in lm.prune(0.05).tables]
+    states = arpa_to_fst(lm.prune(0.05), WORDS).num_states
+    assert states < 1 + sum(sizes[:-1]) and states < arpa_to_fst(lm, WORDS).num_states
+
+
+@pytest.mark.parametrize("missing,disambig", [("#0", "#0"), ("</s>", "")])
+def test_a_symbol_the_grammar_needs(missing, disambig):
+    symbols = {word: i for word, i in WORDS.items() if word != missing}
+    with pytest.raises(InputError, match=f"no {missing}, which the grammar needs"):
+        arpa_to_fst(NgramLM.estimate(TEXT), symbols, disambig)
+
+
+@pytest.mark.parametrize("word", ["#0", "<eps>"])
+def test_a_word_that_is_a_symbol(word):
+    with pytest.raises(InputError, match=f"has the word {word}"):
+        arpa_to_fst(NgramLM.estimate([f"a {word}"]), WORDS)
+
+
+def test_no_word_in_common():
+    with pytest.raises(InputError, match="no word in common"), pytest.warns(UserWarning):
+        arpa_to_fst(NgramLM.estimate(["x y"]), WORDS)
+
+
+@pytest.mark.parametrize("line,message", [("a b", "id of a is b"), ("<eps> 1", "duplicate")])
+def test_words_txt_that_is_none(tmp_path, line, message):
+    (tmp_path / "words.txt").write_text(f"<eps> 0\n{line}\n")
+    with pytest.raises(InputError, match=f"words.txt:2: .*{message}"):
+        read_words(tmp_path / "words.txt")

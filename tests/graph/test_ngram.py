@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdspeech.graph import NgramLM
+from kdspeech.graph.text import read_sentences, read_vocabulary
 from kdspeech.io.errors import InputError
 
 TEXT = ["a b a c", "a b", "b a c c", "", "c a b a b", "a a b c b"]
@@ -137,3 +138,32 @@ def arpa(tmp_path, *unigrams, bigrams=(), trigrams=(), end="\\end\\"):
     path = tmp_path / "lm.arpa"
     path.write_text("\n".join([*lines, "", end, ""]))
     return path
+
+
+def test_a_given_vocabulary_keeps_its_words_and_no_other():
+    lm = NgramLM.estimate(["a b q", "a <unk>"], 2, words=["b", "a", "z"])
+    assert set(lm.words) == {"<unk>", "<s>", "</s>", "a", "b", "z"}
+    mapped = NgramLM.estimate(["a b q", "a q"], 2, words=["a", "b", "z"])
+    assert lm.log_prob("a z") == pytest.approx(mapped.log_prob("a z"))
+    assert lm.log_prob("z") > -math.inf and lm.log_prob("q") > lm.log_prob("z")
+    everything = [[lm.ids[word]] for word in lm.words if word != "<s>"]
+    assert (10 ** lm.score(np.array(everything))).sum() == pytest.approx(1)
+
+
+def test_unknown_words_take_the_vocabularys_name_for_them():
+    lm = NgramLM.estimate(["a b q"], 2, words=["a", "<UNK>", "b"])
+    assert lm.words[lm.unk] == "<UNK>" and "<unk>" not in lm.ids
+
+
+def test_ways_to_read_text(tmp_path):
+    (tmp_path / "text").write_text("u1 a b\nu2\nu3 c\n")
+    assert [line.split() for line in read_sentences([tmp_path / "text"], keyed=True)] == [
+        ["a", "b"],
+        [],
+        ["c"],
+    ]
+    (tmp_path / "words.txt").write_text("<eps> 0\n<UNK> 1\na 2\n#0 3\n<s> 4\n</s> 5\n")
+    assert read_vocabulary(tmp_path / "words.txt") == ["<UNK>", "a"]
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    with pytest.raises(InputError, match="latin: not text in UTF-8"):
+        list(read_sentences([tmp_path / "latin"]))
