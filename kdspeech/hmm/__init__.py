@@ -1,0 +1,16 @@
+"""HMM-GMM models: topology, decision tree, transitions, Gaussian mixtures; Kaldi's files."""
+
+from kdspeech.hmm.gmm import DiagGmms
+from kdspeech.hmm.model import AcousticModel
+from kdspeech.hmm.topology import HmmTopology, default_topology
+from kdspeech.hmm.transitions import TransitionModel
+from kdspeech.hmm.tree import DecisionTree
+
+__all__ = [
+    "AcousticModel",
+    "DecisionTree",
+    "DiagGmms",
+    "HmmTopology",
+    "TransitionModel",
+    "default_topology",
+]

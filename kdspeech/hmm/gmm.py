@@ -1,0 +1,218 @@
+"""Mixtures of diagonal Gaussians, those of all pdfs packed one after the other."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdspeech.io.errors import InputError
+from kdspeech.io.kaldi import KaldiReader, KaldiWriter
+
+_FRAMES_AT_ONCE = 256  # bounds the memory of frames x Gaussians
+
+
+class DiagGmms:
+    """The Gaussian mixtures of all pdfs (Kaldi's AmDiagGmm).
+
+    Gaussian g of pdf p is row offsets[p] + g of every array. Kept as Kaldi keeps them, so that a
+    file read and written again is the same.
+
+    Args:
+        offsets: int32 (num_pdfs + 1,).
+        weights: float32 (G,).
+        means_invvars: float32 (G, D), means times inverse variances.
+        inv_vars: float32 (G, D), inverse variances.
+        gconsts: float32 (G,), the part of the log-likelihood that no feature changes; computed
+            if not given.
+    """
+
+    def __init__(self, offsets, weights, means_invvars, inv_vars, gconsts=None):
+        self.offsets = np.ascontiguousarray(offsets, dtype=np.int32)
+        self.weights = np.ascontiguousarray(weights, dtype=np.float32)
+        self.means_invvars = np.ascontiguousarray(means_invvars, dtype=np.float32)
+        self.inv_vars = np.ascontiguousarray(inv_vars, dtype=np.float32)
+        self._check()
+        self.gconsts = np.ascontiguousarray(
+            self._compute_gconsts() if gconsts is None else gconsts, dtype=np.float32
+        )
+
+    @classmethod
+    def from_moments(cls, offsets, weights, means, variances) -> "DiagGmms":
+        """From means and variances, (G, D), in the precision they come."""
+        inv_vars = 1.0 / np.asarray(variances, dtype=np.float64)
+        return cls(offsets, weights, means * inv_vars, inv_vars)
+
+    @property
+    def num_pdfs(self) -> int:
+        """Number of pdfs."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_gaussians(self) -> int:
+        """Number of Gaussians of all pdfs together."""
+        return len(self.weights)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the features."""
+        return self.inv_vars.shape[1]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of Gaussians of each pdf, int32 (num_pdfs,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Variances, float64 (G, D)."""
+        return 1.0 / self.inv_vars.astype(np.float64)
+
+    @property
+    def means(self) -> np.ndarray:
+        """Means, float64 (G, D)."""
+        return self.means_invvars / self.inv_vars.astype(np.float64)
+
+    def _check(self) -> None:
+        shape = (self.num_gaussians, self.dim) if self.inv_vars.ndim == 2 else None
+        if shape is None or self.means_invvars.shape != shape or not shape[0]:
+            raise InputError(
+                f"Gaussians with weights {self.weights.shape}, means {self.means_invvars.shape} "
+                f"and variances {self.inv_vars.shape}"
+            )
+        if len(self.offsets) < 2 or self.offsets[0] or self.offsets[-1] != self.num_gaussians:
+            raise InputError("offsets of pdfs that do not cover the Gaussians")
+        if np.any(np.diff(self.offsets) < 1):
+            raise InputError(f"pdf {int(np.argmin(np.diff(self.offsets)))} has no Gaussian")
+        if not (np.all(np.isfinite(self.means_invvars)) and np.all(np.isfinite(self.inv_vars))):
+            raise InputError("means or variances of Gaussians that are NaN or infinite")
+        if np.any(self.inv_vars <= 0) or not np.all(self.weights >= 0):
+            raise InputError("Gaussians with variances or weights that are not positive")
+
+    def _compute_gconsts(self) -> np.ndarray:
+        inv_vars, scaled = self.inv_vars.astype(np.float64), self.means_invvars.astype(np.float64)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(self.weights.astype(np.float64))
+        norm = np.log(inv_vars) - scaled * scaled / inv_vars - math.log(2 * math.pi)
+        return log_weights + 0.5 * norm.sum(axis=1)
+
+    def log_likelihoods(
+        self, feats: np.ndarray, pdfs: Sequence[int] | None = None, name: str = "features"
+    ) -> np.ndarray:
+        """Natural-log likelihoods of frames given pdfs, float32 (frames, pdfs).
+
+        Args:
+            feats: (frames, dim).
+            pdfs: pdf ids of the columns; all if not given.
+            name: the utterance, for messages.
+        Raises:
+            InputError: features of another dimension, or not finite; names the utterance.
+        """
+        feats = np.ascontiguousarray(feats, dtype=np.float32)
+        if feats.ndim != 2 or feats.shape[1] != self.dim:
+            raise InputError(
+                f"{name}: features of shape {feats.shape}, the model takes dimension {self.dim}"
+            )
+        chosen = self if pdfs is None else self.subset(pdfs)
+        result = np.empty((len(feats), chosen.num_pdfs), dtype=np.float32)
+        for first in range(0, len(feats), _FRAMES_AT_ONCE):
+            part = slice(first, first + _FRAMES_AT_ONCE)
+            result[part] = chosen._block_log_likelihoods(feats[part])
+        if not np.all(np.isfinite(result)):
+            frame = int(np.argmin(np.all(np.isfinite(result), axis=1)))
+            raise InputError(
+                f"{name}: frame {frame} has a log-likelihood that is NaN or infinite "
+                "(look at its features and CMVN statistics)"
+            )
+        return result
+
+    def gaussian_log_likelihoods(self, feats: np.ndarray) -> np.ndarray:
+        """Log of weight times density of each Gaussian, float32 (frames, G)."""
+        packed = np.concatenate([self.means_invvars, -0.5 * self.inv_vars], axis=1)
+        scores = np.concatenate([feats, feats * feats], axis=1) @ packed.T
+        scores += self.gconsts
+        return scores
+
+    def _block_log_likelihoods(self, feats: np.ndarray) -> np.ndarray:
+        scores, starts = self.gaussian_log_likelihoods(feats), self.offsets[:-1]
+        highest = np.maximum.reduceat(scores, starts, axis=1)
+        scores -= np.repeat(highest, self.sizes, axis=1)
+        np.exp(scores, out=scores)
+        return np.log(np.add.reduceat(scores, starts, axis=1)) + highest
+
+    def subset(self, pdfs: Sequence[int]) -> "DiagGmms":
+        """The mixtures of some pdfs only, in that order."""
+        rows = np.concatenate([np.arange(self.offsets[pdf], self.offsets[pdf + 1]) for pdf in pdfs])
+        return DiagGmms(
+            np.concatenate([[0], np.cumsum(self.sizes[np.asarray(pdfs)])]),
+            self.weights[rows],
+            self.means_invvars[rows],
+            self.inv_vars[rows],
+            self.gconsts[rows],
+        )
+
+    @classmethod
+    def read_from(cls, reader: KaldiReader) -> "DiagGmms":
+        """Reads the object where the reader stands; InputError names the file and the place."""
+        reader.expect("<DIMENSION>")
+        dim = reader.integer()
+        reader.expect("<NUMPDFS>")
+        count = reader.integer()
+        if dim < 1 or count < 1:
+            raise reader.fail(f"a model of {count} pdfs and dimension {dim}")
+        parts = [_read_mixture(reader, dim) for _ in range(count)]
+        gconsts, weights, means_invvars, inv_vars = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        offsets = np.concatenate([[0], np.cumsum([len(part[1]) for part in parts])])
+        try:
+            return cls(offsets, weights, means_invvars, inv_vars, gconsts)
+        except InputError as error:
+            raise reader.fail(str(error)) from error
+
+    def write_to(self, writer: KaldiWriter) -> None:
+        """Adds the object to a file."""
+        writer.token("<DIMENSION>")
+        writer.integer(self.dim)
+        writer.token("<NUMPDFS>")
+        writer.integer(self.num_pdfs)
+        for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            self._write_mixture(writer, slice(int(first), int(last)))
+
+    def _write_mixture(self, writer: KaldiWriter, rows: slice) -> None:
+        writer.token("<DiagGMM>")
+        writer.line_end()
+        writer.token("<GCONSTS>")
+        writer.vector(self.gconsts[rows])
+        writer.token("<WEIGHTS>")
+        writer.vector(self.weights[rows])
+        writer.token("<MEANS_INVVARS>")
+        writer.matrix(self.means_invvars[rows])
+        writer.token("<INV_VARS>")
+        writer.matrix(self.inv_vars[rows])
+        writer.token("</DiagGMM>")
+        writer.line_end()
+
+
+def _read_mixture(reader: KaldiReader, dim: int) -> tuple[np.ndarray, ...]:
+    reader.expect("<DiagGMM>", "<DiagGMMBegin>")
+    start = reader.position
+    gconsts = None
+    if reader.expect("<GCONSTS>", "<WEIGHTS>") == "<GCONSTS>":
+        gconsts = reader.vector()
+        reader.expect("<WEIGHTS>")
+    weights = reader.vector()
+    reader.expect("<MEANS_INVVARS>")
+    means_invvars = reader.matrix()
+    reader.expect("<INV_VARS>")
+    inv_vars = reader.matrix()
+    reader.expect("</DiagGMM>", "<DiagGMMEnd>")
+    shape = (len(weights), dim)
+    if means_invvars.shape != shape or inv_vars.shape != shape or not len(weights):
+        raise reader.fail(
+            f"a mixture of {len(weights)} weights, means {means_invvars.shape} and variances "
+            f"{inv_vars.shape} in a model of dimension {dim}",
+            start,
+        )
+    if gconsts is None or len(gconsts) != len(weights):
+        raise reader.fail("a mixture without its gconsts", start)
+    return gconsts, weights, means_invvars, inv_vars
