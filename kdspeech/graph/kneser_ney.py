@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdspeech.graph.ngram import UNKNOWN, NgramLM, Table
+from kdspeech.graph.ngram import UNKNOWN, NgramLM, Table, log10
 from kdspeech.graph.text import BOS, EOS, UNK, Lines, sentence_starts, token_stream
 from kdspeech.io.errors import InputError
 
@@ -111,8 +111,9 @@ def _smooth(levels: list[_Counts], size: int) -> list[Table]:
         if n == 1:
             probs[BOS_ID] = 1.0  # never predicted; lmplz writes the logarithm 0
         else:
-            tables[-1].backoffs[: len(gammas)] = np.log10(np.where(gammas > 0, gammas, 1.0))
-        tables.append(Table(level.keys, np.log10(probs), np.zeros(len(probs))))
+            seen = np.bincount(contexts) > 0
+            tables[-1].backoffs[: len(gammas)] = np.where(seen, log10(gammas), 0.0)
+        tables.append(Table(level.keys, log10(probs), np.zeros(len(probs))))
     return tables
 
 

@@ -17,6 +17,11 @@ LOG_ZERO = -99.0
 """What stands for the logarithm of zero in ARPA files."""
 
 
+def log10(probs: np.ndarray) -> np.ndarray:
+    """Logarithms as in ARPA files, LOG_ZERO for 0."""
+    return np.log10(np.maximum(probs, 10.0**LOG_ZERO))
+
+
 @dataclass
 class Table:
     """All n-grams of one order, sorted by key = context * V + last word.

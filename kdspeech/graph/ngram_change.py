@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdspeech.graph.ngram import LOG_ZERO, NgramLM, Table
+from kdspeech.graph.ngram import NgramLM, Table, log10
 from kdspeech.graph.text import Lines
 from kdspeech.io.errors import InputError
 
@@ -89,8 +89,7 @@ def renormalise(lm: NgramLM) -> NgramLM:
         _, _, left, lower_left = _masses(lm, n)
         used = lower_left > TINY
         ratio = np.where(used, left / np.where(used, lower_left, 1.0), 1.0)
-        logs = np.log10(np.maximum(ratio, 10.0**LOG_ZERO))
-        lm.tables[n - 2].backoffs = logs
+        lm.tables[n - 2].backoffs = log10(ratio)
     return lm
 
 
@@ -113,7 +112,7 @@ def interpolate(first: NgramLM, second: NgramLM, weight: float) -> NgramLM:
         mixed.tables.append(Table(keys, np.zeros(len(keys)), np.zeros(len(keys))))
         ngrams = mixed.expand(n)
         probs = weight * _probs(mixed, first, ngrams) + (1 - weight) * _probs(mixed, second, ngrams)
-        mixed.tables[-1].log_probs = np.log10(np.maximum(probs, 10.0**LOG_ZERO))
+        mixed.tables[-1].log_probs = log10(probs)
     mixed.tables[0].log_probs[mixed.bos] = 0.0
     return renormalise(mixed)
 
