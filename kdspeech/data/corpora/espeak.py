@@ -1,4 +1,4 @@
-"""espeak-ng through ctypes: a word in, samples out, the same samples every time.
+"""espeak-ng through ctypes: a text in, samples or phonemes out, the same every time.
 
 espeak-ng carries state from one utterance to the next (its random flutter, breath and echo), so
 what it says depends on all it said before. An `Espeak` loads a private copy of the library and
@@ -25,6 +25,7 @@ _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
+_PHONEMES_IPA = 2
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -81,8 +82,7 @@ class Espeak:
             InputError: espeak-ng has no such voice, or says nothing for this text.
         """
         self._blocks.clear()
-        if self._library.espeak_SetVoiceByName(voice.encode()):
-            raise InputError(f"espeak-ng has no voice {voice!r} (see `espeak-ng --voices`)")
+        self._set_voice(voice)
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, int(value), 0)
         data = text.encode()
@@ -90,6 +90,25 @@ class Espeak:
         if status or not self._blocks:
             raise InputError(f"espeak-ng says nothing for {text!r} (voice {voice}, code {status})")
         return np.concatenate(self._blocks)
+
+    def phonemes(self, text: str, voice: str = "en-us") -> str:
+        """How espeak-ng would say a text: IPA with stress marks, clauses apart by spaces.
+
+        Raises:
+            InputError: espeak-ng has no such voice.
+        """
+        self._set_voice(voice)
+        translate = self._library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        buffer = ctypes.create_string_buffer(text.encode())
+        left, clauses = ctypes.c_void_p(ctypes.addressof(buffer)), []
+        while left.value:
+            clauses.append(translate(ctypes.byref(left), _CHARS_UTF8, _PHONEMES_IPA).decode())
+        return " ".join(clauses)
+
+    def _set_voice(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise InputError(f"espeak-ng has no voice {voice!r} (see `espeak-ng --voices`)")
 
     def close(self) -> None:
         """Unloads the library and its copy."""

@@ -8,11 +8,10 @@ import gzip
 import os
 import tarfile
 import zlib
-from collections import defaultdict
 from pathlib import Path
 
 from kdspeech.data.corpora.audit import Audit
-from kdspeech.data.corpora.dictionary import without_stress, write_dict, write_lines
+from kdspeech.data.corpora.dictionary import read_lexicon, write_dict, write_lines
 from kdspeech.data.corpora.download import fetch
 from kdspeech.data.corpora.progress import track
 from kdspeech.data.datadir import DataDir
@@ -60,27 +59,6 @@ def prepare(corpus: str | os.PathLike, data: str | os.PathLike, dev_every: int =
     with atomic_path(data / "local/lm.txt") as temporary:
         write_lines(temporary, [*_lm_sentences(corpus, sets["train"]["text"]), *sorted(lexicon)])
     return audit
-
-
-def read_lexicon(path: str | os.PathLike) -> dict[str, list[tuple[str, ...]]]:
-    """Word -> its different pronunciations without stress marks, in the file's order.
-
-    Raises:
-        InputError: no such file, or a line without phones; names file:line.
-    """
-    lexicon = defaultdict(list)
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
-        word, *phones = line.split() or [""]
-        if not phones:
-            raise InputError(f"{path}:{number}: a line is a word and its phones, not `{line}`")
-        pronunciation = without_stress(phones)
-        if pronunciation not in lexicon[word]:
-            lexicon[word].append(pronunciation)
-    return dict(lexicon)
 
 
 def download(
