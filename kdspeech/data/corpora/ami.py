@@ -22,7 +22,6 @@ from kdspeech.io.errors import InputError
 
 SAMPLE_RATE = 16000
 ANNOTATIONS = "ami_public_manual_1.6.2"
-PARTITIONS = ("full-corpus-asr", "full-corpus", "scenario-only")
 MAX_WORDS = 30  # longer segments are cut at punctuation, as in Kaldi's recipe
 SPLITS = ("train", "dev", "test")
 
@@ -33,7 +32,7 @@ def prepare(
     lexicon: str | os.PathLike | None = None,
     lm_text: str | os.PathLike | None = None,
     vocabulary: int = 50_000,
-    partition: str = PARTITIONS[0],
+    partition: str = "full-corpus-asr",
 ) -> Audit:
     """Makes DATA/{train,dev,test}, DATA/local/dict and DATA/local/lm.txt.
 
@@ -57,12 +56,10 @@ def prepare(
     """
     corpus, data, audit = Path(corpus).absolute(), Path(data), Audit(SAMPLE_RATE)
     annotations = _find_annotations(corpus, data)
-    _check_audio(corpus, annotations, audit)
+    meetings = _check_audio(corpus, annotations, audit)
+    _check_partition(corpus, partition, meetings)
     manifests = _read(corpus, annotations, partition)
     sets = {name: _tables(manifests[name], audit) for name in SPLITS}
-    for name, tables in sets.items():
-        if not tables["text"]:
-            raise InputError(f"{corpus}: the {name} set of {partition} has no meeting with audio")
     more = _normalised_lines(lm_text) if lm_text else []
     words = _vocabulary(sets["train"]["text"].values(), more, vocabulary)
     found, spelled = pronounce(words, read_lexicon(lexicon) if lexicon else None)
@@ -136,25 +133,36 @@ def _find_annotations(corpus: Path, data: Path) -> Path:
     return data / "local/annotations"
 
 
-def _check_audio(corpus: Path, annotations: Path, audit: Audit) -> None:
-    """Every meeting has all its headsets or none: lhotse numbers the channels that it finds."""
+def _check_audio(corpus: Path, annotations: Path, audit: Audit) -> set[str]:
+    """The meetings with audio: all their headsets, since lhotse numbers the ones that it finds."""
     present = {path.name for path in corpus.rglob("*.Headset-?.wav")}
     if not present:
         raise InputError(
             f"{corpus}: no <meeting>/audio/<meeting>.Headset-<n>.wav below it (the annotations "
             "alone are there; `download` fetches the recordings)"
         )
-    without = 0
+    complete = set()
     for meeting, names in _headsets(annotations).items():
         missing = [name for name in names if name not in present]
-        if len(missing) == len(names):
-            without += 1
-        elif missing:
+        if not missing:
+            complete.add(meeting)
+        elif len(missing) < len(names):
             raise InputError(
                 f"{corpus}: {meeting} lacks {', '.join(missing)} (fetch it, or remove the others)"
             )
+    without = len(_headsets(annotations)) - len(complete)
     if without:
         audit.warn(f"{without} meetings have no audio and are left out")
+    return complete
+
+
+def _check_partition(corpus: Path, partition: str, meetings: set[str]) -> None:
+    partitions = _lhotse().PARTITIONS
+    if partition not in partitions:
+        raise InputError(f"--partition {partition}: there are {', '.join(partitions)}")
+    for name in SPLITS:
+        if not meetings & set(partitions[partition][name]):
+            raise InputError(f"{corpus}: the {name} set of {partition} has no meeting with audio")
 
 
 def _headsets(annotations: Path) -> dict[str, list[str]]:
@@ -175,8 +183,6 @@ def _headsets(annotations: Path) -> dict[str, list[str]]:
 
 def _read(corpus: Path, annotations: Path, partition: str) -> dict:
     """lhotse's manifests; its hundreds of warnings on odd annotations are not shown."""
-    if partition not in PARTITIONS:
-        raise InputError(f"--partition {partition}: there are {', '.join(PARTITIONS)}")
     module, level = _lhotse(), logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
