@@ -8,76 +8,20 @@ are hardly different are merged.
 import heapq
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kdspeech.hmm.clustering import cluster_bottom_up, cluster_within, objective, refine
-from kdspeech.hmm.questions import PDF_CLASS, Questions
+from kdspeech.hmm.questions import Questions
+from kdspeech.hmm.roots import Root
+from kdspeech.hmm.topology import HmmTopology
+from kdspeech.hmm.tree import DecisionTree, Node, Split, stub_tree
 from kdspeech.hmm.tree_stats import MISSING, TreeStats, sum_by
-from kdspeech.io.errors import InputError
 
 log = logging.getLogger(__name__)
 
 _LEAVES_MULTIPLE = 8  # Kaldi rounds the number of leaves down to a multiple of this
-
-
-class Leaf(NamedTuple):
-    pdf: int
-
-
-class Split(NamedTuple):
-    """Asks whether the value of `key` is among `values`."""
-
-    key: int
-    values: list[int]
-    yes: "Node"
-    no: "Node"
-
-
-class Table(NamedTuple):
-    """Goes to the child whose number is the value of `key`."""
-
-    key: int
-    children: "list[Node]"
-
-
-Node = Leaf | Split | Table
-
-
-@dataclass
-class Root:
-    """A line of roots.int: phones that share a tree (`shared`), which may be split (`split`)."""
-
-    phones: list[int]
-    shared: bool = True
-    split: bool = True
-
-
-def read_roots(path) -> list[Root]:
-    """Reads roots.int: `shared|not-shared split|not-split phone phone ...` a line.
-
-    Raises:
-        InputError: a line that is not so; names file:line.
-    """
-    roots = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            sharing, splitting, *phones = [*line.split(), "", ""]
-            phones = [phone for phone in phones if phone]
-            if (
-                sharing not in ("shared", "not-shared")
-                or splitting not in ("split", "not-split")
-                or not phones
-                or not all(phone.isdigit() for phone in phones)
-            ):
-                raise InputError(
-                    f"{path}:{number}: not `shared|not-shared split|not-split phones`: {line!r}"
-                )
-            ids = sorted(int(phone) for phone in phones)
-            roots.append(Root(ids, sharing == "shared", splitting == "split"))
-    return roots
 
 
 @dataclass
@@ -99,21 +43,20 @@ def build_tree(
     stats: TreeStats,
     questions: Questions,
     roots: Sequence[Root],
-    num_pdf_classes: dict[int, int],
+    topology: HmmTopology,
     max_leaves: int = 0,
     thresh: float = 300.0,
     cluster_thresh: float = -1.0,
     round_num_leaves: bool = True,
     central_position: int = 1,
-) -> tuple[Node, TreeReport]:
+) -> tuple[DecisionTree, TreeReport]:
     """The tree over events of these statistics.
 
     Args:
         stats: from TreeStatsAccumulator.
         questions: from compile_questions.
         roots: the phones of each root.
-        num_pdf_classes: phone -> number of its pdf classes, from the topology; for roots that are
-            not shared.
+        topology: tells how many classes a phone has, for roots that are not shared.
         max_leaves: stop splitting at so many leaves; 0 for no limit.
         thresh: least gain in log-likelihood of a split.
         cluster_thresh: leaves of a root are merged while that loses at most this; negative for the
@@ -124,7 +67,8 @@ def build_tree(
         ValueError: options or roots that contradict each other, an event that no root covers.
     """
     _check_roots(roots, max_leaves, thresh)
-    stub, num_roots = _stub(roots, num_pdf_classes, central_position)
+    phone_sets, shared = [root.phones for root in roots], [root.shared for root in roots]
+    stub, num_roots = stub_tree(central_position, phone_sets, topology, shared)
     report = TreeReport(float(stats.stats[:, 0].sum()), leaves_before=num_roots)
     fixed = [phone for root in roots if not root.split for phone in root.phones]
     split = stats.select(~np.isin(stats.events[:, 1 + central_position], fixed))
@@ -135,7 +79,7 @@ def build_tree(
     if cluster_thresh > 0:
         tree = _merge_leaves(tree, stub, stats, cluster_thresh, round_num_leaves, report)
     log.info("%s", report)
-    return tree, report
+    return DecisionTree(stats.events.shape[1] - 1, central_position, tree), report
 
 
 def _check_roots(roots: Sequence[Root], max_leaves: int, thresh: float) -> None:
@@ -148,28 +92,6 @@ def _check_roots(roots: Sequence[Root], max_leaves: int, thresh: float) -> None:
         raise ValueError("a root that is not shared cannot be split")
 
 
-def _stub(roots: Sequence[Root], num_pdf_classes: dict[int, int], key: int) -> tuple[Node, int]:
-    """The balanced tree that finds a phone's root, and its number of leaves."""
-    count = 0
-
-    def leaf() -> Leaf:
-        nonlocal count
-        count += 1
-        return Leaf(count - 1)
-
-    def build(part: Sequence[Root]) -> Node:
-        if len(part) == 1:
-            if part[0].shared:
-                return leaf()
-            classes = max(num_pdf_classes[phone] for phone in part[0].phones)
-            return Table(PDF_CLASS, [leaf() for _ in range(classes)])
-        half = len(part) // 2
-        first = sorted(phone for root in part[:half] for phone in root.phones)
-        return Split(key, first, build(part[:half]), build(part[half:]))
-
-    return build(roots), count
-
-
 def map_events(tree: Node, events: np.ndarray) -> np.ndarray:
     """The leaf of each event: (events,) int32.
 
@@ -178,36 +100,46 @@ def map_events(tree: Node, events: np.ndarray) -> np.ndarray:
     """
     leaves = np.empty(len(events), np.int32)
 
-    def walk(node: Node, rows: np.ndarray) -> None:
-        if isinstance(node, Leaf):
-            leaves[rows] = node.pdf
+    def walk(node: Node | None, rows: np.ndarray) -> None:
+        if not len(rows):
             return
-        values = events[rows, node.key + 1]
-        if (values == MISSING).any():
-            raise ValueError(
-                f"the tree asks position {node.key} of the context of phone-in-context "
-                f"{events[rows[0], 1:].tolist()}, which has none: do context-independent phones "
-                "share a root with others?"
-            )
+        if isinstance(node, int):
+            leaves[rows] = node
+            return
+        values = _values(node, events[rows])
         if isinstance(node, Split):
-            yes = np.isin(values, node.values)
+            yes = np.isin(values, list(node.values))
             walk(node.yes, rows[yes])
             walk(node.no, rows[~yes])
         else:
-            for value, child in enumerate(node.children):
-                walk(child, rows[values == value])
+            for value in np.unique(values):
+                walk(node.branch(value), rows[values == value])
 
     walk(tree, np.arange(len(events)))
     return leaves
 
 
-def relabel(tree: Node, new: Callable[[int], Node]) -> Node:
-    """The tree with each leaf replaced by new(its pdf)."""
-    if isinstance(tree, Leaf):
-        return new(tree.pdf)
+def _values(node: Node | None, events: np.ndarray) -> np.ndarray:
+    """What the events have for the key of a node."""
+    values = None if node is None else events[:, node.key + 1]
+    if values is None or (values == MISSING).any():
+        raise ValueError(
+            f"the tree has no pdf for class {events[0, 0]} of phone-in-context "
+            f"{events[0, 1:].tolist()}: is the phone in no root, or does a context-independent "
+            "phone share a root with others?"
+        )
+    return values
+
+
+def relabel(tree: Node | None, new: Callable[[int], Node]) -> Node | None:
+    """The tree with each leaf replaced by what `new` gives for its pdf."""
+    if tree is None:
+        return None
+    if isinstance(tree, int):
+        return new(tree)
     if isinstance(tree, Split):
-        return tree._replace(yes=relabel(tree.yes, new), no=relabel(tree.no, new))
-    return tree._replace(children=[relabel(child, new) for child in tree.children])
+        return replace(tree, yes=relabel(tree.yes, new), no=relabel(tree.no, new))
+    return replace(tree, branches=tuple(relabel(branch, new) for branch in tree.branches))
 
 
 class _Splitter:
@@ -234,8 +166,8 @@ class _Splitter:
 
     def node(self) -> Node:
         if self._yes is None:
-            return Leaf(self._leaf)
-        return Split(self._key, self._values, self._yes.node(), self._no.node())
+            return self._leaf
+        return Split(self._key, frozenset(self._values), self._yes.node(), self._no.node())
 
 
 class _Asker:
@@ -344,9 +276,8 @@ def _join(tree: Node, groups: list[tuple], found: list[np.ndarray]) -> tuple[Nod
         for (ids, _), clusters in zip(groups, found, strict=True)
         for old, cluster in zip(ids, clusters, strict=True)
     }
-    tree = relabel(tree, lambda pdf: Leaf(merged.get(pdf, pdf)))
     left: set[int] = set()
-    relabel(tree, lambda pdf: left.add(pdf) or Leaf(pdf))
+    relabel(tree, lambda pdf: left.add(merged.get(pdf, pdf)) or pdf)
     numbers = {pdf: i for i, pdf in enumerate(sorted(left))}
     removed = sum(len(clusters) - int(clusters.max()) - 1 for clusters in found)
-    return relabel(tree, lambda pdf: Leaf(numbers[pdf])), removed
+    return relabel(tree, lambda pdf: numbers[merged.get(pdf, pdf)]), removed

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdspeech.hmm.clustering import cluster_top_down
+from kdspeech.hmm.tree import PDF_CLASS
 from kdspeech.hmm.tree_stats import TreeStats, sum_by
-
-PDF_CLASS = -1  # the key of the HMM position; keys 0, 1, ... are the phones of the window
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ class Questions:
     """What the tree may ask.
 
     Attributes:
-        sets: key -> sets of values, each sorted; the order decides between equal splits.
+        sets: key (as in kdspeech.hmm.tree) -> sets of values, each sorted; the order decides between equal splits.
         refine_iters: passes in which a question's set is bettered value by value; 0 for none.
     """
 

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from kdspeech.hmm.build_tree import Leaf, Root, Split, Table, build_tree, map_events, read_roots
+from kdspeech.hmm import DecisionTree, HmmTopology, default_topology
+from kdspeech.hmm.build_tree import build_tree, map_events
 from kdspeech.hmm.clustering import cluster_bottom_up, objective
 from kdspeech.hmm.questions import cluster_phones, compile_questions, read_phone_sets
+from kdspeech.hmm.roots import Root, read_roots
+from kdspeech.hmm.tree import Split, Table
 from kdspeech.hmm.tree_stats import MISSING, TreeStats, TreeStatsAccumulator
 from kdspeech.io.errors import InputError
 
 TREES = ("tree_150", "tree_60_nocluster", "tree_thresh800", "tree_100_refine")
+TOPOLOGY = default_topology([1], [2, 3], num_silence_states=3)
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +24,6 @@ def kaldi_stats(golden):
     events = np.where(arrays["events"] == -999, MISSING, arrays["events"])
     stats = np.concatenate([arrays["count"][:, None], arrays["sum"], arrays["sumsq"]], axis=1)
     return TreeStats(events.astype(np.int32), stats)
-
-
-def text(node) -> str:
-    """A node as Kaldi writes it, but for the white space."""
-    if isinstance(node, Leaf):
-        return f"CE {node.pdf}"
-    values = " ".join(map(str, node.values))
-    return f"SE {node.key} [ {values} ] {{ {text(node.yes)} {text(node.no)} }}"
 
 
 @pytest.mark.golden
@@ -45,11 +41,10 @@ def test_equals_kaldis_tree(golden, kaldi_stats, name):
             refine_iters=5 if name.endswith("refine") else 0,
         ),
         read_roots(golden / "gmm/models/roots.int"),
-        num_pdf_classes={},
+        HmmTopology.read(golden / "gmm/models/topo"),
         **options,
     )
-    wanted = (golden / f"gmm/tree/{name}.txt").read_text().split("ToPdf ")[1].strip()
-    assert text(tree).split() == wanted.removesuffix("EndContextDependency").split()
+    assert tree == DecisionTree.read(golden / f"gmm/tree/{name}.tree")
 
     leaves, gain, frames = case["log"]["after_split_leaves_impr_frames"]
     assert (report.leaves_split, report.frames) == (leaves, frames)
@@ -89,9 +84,9 @@ def test_splits_where_the_means_differ():
     rows = [(context, 50, 10.0 * context[1] + 0.1 * context[0]) for context in contexts]
     questions = compile_questions([[2], [3], [4], [5]], num_pdf_classes=2)
     tree, report = build_tree(
-        stats_of(rows), questions, [Root([2, 3])], {}, thresh=20.0, cluster_thresh=0
+        stats_of(rows), questions, [Root([2, 3])], TOPOLOGY, thresh=20.0, cluster_thresh=0
     )
-    assert tree == Split(0, [4], Leaf(0), Leaf(1))
+    assert tree.root == Split(0, frozenset([4]), 0, 1)
     # Within the leaves a variance of 1 + 0.05^2 stays, of the 25 between them nothing.
     assert report.gain == pytest.approx(0.5 * np.log(26.0025 / 1.0025), rel=1e-5)
 
@@ -103,17 +98,17 @@ def test_roots_that_are_not_shared_or_not_split():
         stats_of(rows),
         compile_questions([[1], [2]], num_pdf_classes=2),
         [Root([1], shared=False, split=False), Root([2], split=False)],
-        {1: 3},
+        TOPOLOGY,
         cluster_thresh=0,
     )
-    assert tree == Split(1, [1], Table(-1, [Leaf(0), Leaf(1), Leaf(2)]), Leaf(3))
+    assert tree.root == Table(1, (None, Table(-1, (0, 1, 2)), 3))
     assert report.leaves == 4 and report.gain == 0
-    assert map_events(tree, stats_of(rows).events).tolist() == [0, 1, 3, 3]
+    assert map_events(tree.root, stats_of(rows).events).tolist() == [0, 1, 3, 3]
 
 
 def test_context_independent_phones_must_not_share_a_root():
     rows = [((0, MISSING, 1, MISSING), 10, 0.0), ((0, 1, 2, 0), 9, 5.0)]
-    tree = Split(0, [1], Leaf(0), Leaf(1))
+    tree = Split(0, frozenset([1]), 0, 1)
     with pytest.raises(ValueError, match="share a root"):
         map_events(tree, stats_of(rows).events)
 
@@ -129,7 +124,7 @@ def test_context_independent_phones_must_not_share_a_root():
 def test_contradictions_are_named(roots, options, message):
     stats = stats_of([((0, 1, 1, 1), 5, 0.0)])
     with pytest.raises(ValueError, match=message):
-        build_tree(stats, compile_questions([[1]], 3), roots, {1: 3}, **options)
+        build_tree(stats, compile_questions([[1]], 3), roots, TOPOLOGY, **options)
 
 
 def test_bad_roots_file_names_the_line(tmp_path):
