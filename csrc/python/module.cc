@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, m) {
   kdspeech::PybindFeat(m);
   kdspeech::PybindPost(m);
   kdspeech::PybindCrop(m);
+  kdspeech::PybindLattice(m);
 }

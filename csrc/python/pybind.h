@@ -10,5 +10,6 @@ namespace kdspeech {
 void PybindFeat(pybind11::module_& m);
 void PybindPost(pybind11::module_& m);
 void PybindCrop(pybind11::module_& m);
+void PybindLattice(pybind11::module_& m);
 
 }  // namespace kdspeech

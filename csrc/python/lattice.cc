@@ -1,0 +1,191 @@
+// Lattices for Python.
+#include "python/lattice.h"
+
+#include <memory>
+#include <utility>
+
+#include "decode/lattice_io.h"
+#include "decode/lattice_path.h"
+#include "feat/error.h"
+
+namespace py = pybind11;
+
+namespace kdspeech {
+
+namespace {
+
+template <class T>
+using Array = PyLattice::Array<T>;
+
+// A read-only array that owns the vector's memory.
+template <class T>
+py::object ToArray(std::vector<T> values) {
+  auto owner = std::make_unique<std::vector<T>>(std::move(values));
+  std::vector<T>* data = owner.get();
+  const py::capsule free(owner.release(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  py::array_t<T> array(static_cast<py::ssize_t>(data->size()), data->data(), free);
+  array.attr("setflags")(py::arg("write") = false);
+  return std::move(array);
+}
+
+template <class T>
+py::object ReadOnly(const Array<T>& array, const char* name) {
+  if (array.ndim() != 1) throw py::value_error(std::string("lattice: ") + name + ": no vector");
+  py::object view = array.attr("view")();
+  view.attr("setflags")(py::arg("write") = false);
+  return view;
+}
+
+py::object OptionalIntegers(const py::object& array, const char* name) {
+  return array.is_none() ? array : ReadOnly(array.cast<Array<int32_t>>(), name);
+}
+
+template <class T>
+const T* Data(const py::object& array) {
+  return array.is_none() ? nullptr : py::reinterpret_borrow<Array<T>>(array).data();
+}
+
+template <class T = py::array>
+int64_t Size(const py::object& array) {
+  return array.is_none() ? 0 : py::reinterpret_borrow<T>(array).size();
+}
+
+std::vector<LatticePath> PyNBest(const PyLattice& lattice, const LatticeScales& scales, int32_t n) {
+  py::gil_scoped_release release;
+  return NBest(lattice.View(), scales, n);
+}
+
+// Calls `function`, which returns a Lattice, without the GIL.
+template <class Function>
+PyLattice Released(const Function& function) {
+  Lattice lattice;
+  {
+    py::gil_scoped_release release;
+    lattice = function();
+  }
+  return PyLattice(std::move(lattice));
+}
+
+PyLattice PyPrune(const PyLattice& lattice, const LatticeScales& scales, double beam) {
+  return Released([&] { return Prune(lattice.View(), scales, beam); });
+}
+
+// (key, lattice, bytes of the entry) of the entry at `begin`, or None if `data` ends before it
+// does.
+py::object PyReadEntry(const py::buffer& data, int64_t begin) {
+  const py::buffer_info info = data.request();
+  const int64_t size = info.size * info.itemsize;
+  if (begin < 0 || begin > size) throw py::index_error("begin lies outside the data");
+  ArchiveEntry entry;
+  bool complete;
+  {
+    py::gil_scoped_release release;
+    complete = ReadArchiveEntry(static_cast<const char*>(info.ptr) + begin, size - begin, &entry);
+  }
+  if (!complete) return py::none();
+  return py::make_tuple(py::bytes(entry.key), PyLattice(std::move(entry.lattice)), entry.size);
+}
+
+py::bytes PyEntryBytes(const std::string& key, const PyLattice& lattice, bool binary) {
+  return binary ? ArchiveEntryBinary(key, lattice.View()) : ArchiveEntryText(key, lattice.View());
+}
+
+void PybindPaths(py::module_& m) {
+  py::class_<LatticeScales>(m, "LatticeScales")
+      .def(py::init([](double acoustic_scale, double lm_scale, double word_ins_penalty) {
+             return LatticeScales{acoustic_scale, lm_scale, word_ins_penalty};
+           }),
+           py::arg("acoustic_scale"), py::arg("lm_scale"), py::arg("word_ins_penalty") = 0.0);
+  py::class_<LatticePath>(m, "LatticePath")
+      .def_property_readonly("words", [](const LatticePath& p) { return ToArray(p.words); })
+      .def_property_readonly("begins", [](const LatticePath& p) { return ToArray(p.begins); })
+      .def_property_readonly("ends", [](const LatticePath& p) { return ToArray(p.ends); })
+      .def_property_readonly("tids", [](const LatticePath& p) { return ToArray(p.tids); })
+      .def_readonly("graph_cost", &LatticePath::graph_cost)
+      .def_readonly("acoustic_cost", &LatticePath::acoustic_cost);
+  m.def("lattice_nbest", &PyNBest, py::arg("lattice"), py::arg("scales"), py::arg("n"));
+  m.def("lattice_prune", &PyPrune, py::arg("lattice"), py::arg("scales"), py::arg("beam"));
+}
+
+}  // namespace
+
+PyLattice::PyLattice(Array<int32_t> offsets, Array<LatticeArc> arcs, Array<LatticeCost> finals,
+                     const py::object& final_strings, const py::object& string_offsets,
+                     const py::object& tids)
+    : offsets_(ReadOnly(offsets, "offsets")),
+      arcs_(ReadOnly(arcs, "arcs")),
+      finals_(ReadOnly(finals, "finals")),
+      final_strings_(OptionalIntegers(final_strings, "final_strings")),
+      string_offsets_(OptionalIntegers(string_offsets, "string_offsets")),
+      tids_(OptionalIntegers(tids, "tids")) {
+  if (string_offsets_.is_none() != tids_.is_none() ||
+      string_offsets_.is_none() != final_strings_.is_none()) {
+    throw py::value_error("lattice: strings need final_strings, string_offsets and tids");
+  }
+  if (!tids_.is_none() && (Size(final_strings_) != Size(finals_) || Size(string_offsets_) < 2)) {
+    throw py::value_error("lattice: a final string for every state and string 0 expected");
+  }
+  if (Size(arcs_) > std::numeric_limits<int32_t>::max()) throw py::value_error("lattice: too big");
+  SetView();
+  CheckLattice(view_, Size(offsets_), Size(arcs_), Size(string_offsets_), Size(tids_));
+}
+
+PyLattice::PyLattice(Lattice lattice)
+    : offsets_(ToArray(std::move(lattice.offsets))),
+      arcs_(ToArray(std::move(lattice.arcs))),
+      finals_(ToArray(std::move(lattice.finals))) {
+  if (lattice.IsCompact()) {
+    final_strings_ = ToArray(std::move(lattice.final_strings));
+    string_offsets_ = ToArray(std::move(lattice.string_offsets));
+    tids_ = ToArray(std::move(lattice.tids));
+  } else {
+    final_strings_ = string_offsets_ = tids_ = py::none();
+  }
+  SetView();
+}
+
+void PyLattice::SetView() {
+  view_.num_states = static_cast<int32_t>(Size(finals_));
+  view_.num_strings =
+      string_offsets_.is_none() ? 0 : static_cast<int32_t>(Size(string_offsets_) - 1);
+  view_.offsets = Data<int32_t>(offsets_);
+  view_.arcs = Data<LatticeArc>(arcs_);
+  view_.finals = Data<LatticeCost>(finals_);
+  view_.final_strings = Data<int32_t>(final_strings_);
+  view_.string_offsets = Data<int32_t>(string_offsets_);
+  view_.tids = Data<int32_t>(tids_);
+}
+
+void PybindLattice(py::module_& module) {
+  py::module_ m = module.def_submodule("decode", "Lattices and the search that makes them");
+  PYBIND11_NUMPY_DTYPE(LatticeArc, ilabel, olabel, nextstate, graph_cost, acoustic_cost);
+  PYBIND11_NUMPY_DTYPE(LatticeCost, graph_cost, acoustic_cost);
+  py::class_<PyLattice>(m, "Lattice")
+      .def(py::init<Array<int32_t>, Array<LatticeArc>, Array<LatticeCost>, const py::object&,
+                    const py::object&, const py::object&>(),
+           py::arg("offsets").noconvert(), py::arg("arcs").noconvert(),
+           py::arg("finals").noconvert(), py::arg("final_strings") = py::none(),
+           py::arg("string_offsets") = py::none(), py::arg("tids") = py::none())
+      .def_property_readonly("offsets", &PyLattice::Offsets)
+      .def_property_readonly("arcs", &PyLattice::Arcs)
+      .def_property_readonly("finals", &PyLattice::Finals)
+      .def_property_readonly("final_strings", &PyLattice::FinalStrings)
+      .def_property_readonly("string_offsets", &PyLattice::StringOffsets)
+      .def_property_readonly("tids", &PyLattice::Tids);
+  m.attr("ARC_DTYPE") = py::dtype::of<LatticeArc>();
+  m.attr("COST_DTYPE") = py::dtype::of<LatticeCost>();
+  m.def("lattice_state_times",
+        [](const PyLattice& lattice) { return ToArray(StateTimes(lattice.View())); });
+  m.def("lattice_to_state_level", [](const PyLattice& lattice) {
+    return Released([&] { return ToStateLevel(lattice.View()); });
+  });
+  m.def("lattice_to_compact", [](const PyLattice& lattice) {
+    return Released([&] { return ToCompact(lattice.View()); });
+  });
+  PybindPaths(m);
+  m.def("read_lattice_entry", &PyReadEntry, py::arg("data"), py::arg("begin"));
+  m.def("lattice_entry_bytes", &PyEntryBytes, py::arg("key"), py::arg("lattice"),
+        py::arg("binary"));
+}
+
+}  // namespace kdspeech

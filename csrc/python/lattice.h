@@ -1,0 +1,36 @@
+// A lattice in numpy arrays: what every part of the core takes from and gives to Python.
+#pragma once
+
+#include "decode/lattice.h"
+#include "python/pybind.h"
+
+namespace kdspeech {
+
+// Checks the arrays once, keeps them alive and read-only. Any array may be a view of a mapped file.
+class PyLattice {
+ public:
+  template <class T>
+  using Array = pybind11::array_t<T, pybind11::array::c_style>;
+
+  // The last three are None for a state-level lattice.
+  PyLattice(Array<int32_t> offsets, Array<LatticeArc> arcs, Array<LatticeCost> finals,
+            const pybind11::object& final_strings, const pybind11::object& string_offsets,
+            const pybind11::object& tids);
+  explicit PyLattice(Lattice lattice);  // takes over its memory; needs the GIL
+
+  const LatticeView& View() const { return view_; }
+  pybind11::object Offsets() const { return offsets_; }
+  pybind11::object Arcs() const { return arcs_; }
+  pybind11::object Finals() const { return finals_; }
+  pybind11::object FinalStrings() const { return final_strings_; }
+  pybind11::object StringOffsets() const { return string_offsets_; }
+  pybind11::object Tids() const { return tids_; }
+
+ private:
+  void SetView();
+
+  pybind11::object offsets_, arcs_, finals_, final_strings_, string_offsets_, tids_;
+  LatticeView view_;
+};
+
+}  // namespace kdspeech

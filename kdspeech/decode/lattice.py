@@ -1,0 +1,184 @@
+"""Lattices: what the search leaves, and everything that is made of them."""
+
+import os
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from kdspeech import _core
+from kdspeech.io import lattices as files
+from kdspeech.io.errors import InputError
+
+_CORE = _core.decode
+
+
+class Lattice:
+    """An acyclic automaton of words with graph and acoustic costs; read-only.
+
+    A state-level lattice (Kaldi's Lattice) has a transition id, or none, on every arc; a compact
+    one (Kaldi's CompactLattice) a string of them, and one with every final cost. Costs are
+    negative natural logs; acoustic costs carry no acoustic scale. State 0 is the start, states are
+    sorted topologically. Methods that take scales compare paths by
+    `lm_scale * graph_cost + acoustic_scale * acoustic_cost`.
+
+    Args:
+        core: the core's lattice (`Lattice.from_arrays` makes one).
+    """
+
+    def __init__(self, core: "_CORE.Lattice"):
+        self.core = core
+
+    @classmethod
+    def from_arrays(cls, offsets, arcs, finals, final_strings=None, string_offsets=None, tids=None):
+        """Makes a lattice of numpy arrays, without a copy where they have the right types.
+
+        Args:
+            offsets: int32 (num_states + 1,): the arcs of state s are arcs[offsets[s]:offsets[s+1]].
+            arcs: (num_arcs,) of fields (ilabel, olabel, nextstate, graph_cost, acoustic_cost):
+                transition id (or number of a string), word, state, and two float32.
+            finals: (num_states,) of (graph_cost, acoustic_cost); infinite where not final.
+            final_strings, string_offsets, tids: int32, compact lattices only: number of the string
+                of each final cost; string i is tids[string_offsets[i]:string_offsets[i+1]], and
+                string 0 is empty.
+        Raises:
+            InputError: the arrays make no lattice.
+        """
+        strings = (final_strings, string_offsets, tids)
+        return cls(
+            _CORE.Lattice(
+                np.ascontiguousarray(offsets, dtype=np.int32),
+                np.ascontiguousarray(arcs, dtype=_CORE.ARC_DTYPE),
+                np.ascontiguousarray(finals, dtype=_CORE.COST_DTYPE),
+                *(None if x is None else np.ascontiguousarray(x, dtype=np.int32) for x in strings),
+            )
+        )
+
+    def __reduce__(self):
+        core = self.core
+        strings = (core.final_strings, core.string_offsets, core.tids)
+        return Lattice.from_arrays, (core.offsets, core.arcs, core.finals, *strings)
+
+    def __repr__(self) -> str:
+        kind = "compact" if self.is_compact else "state-level"
+        return f"<{kind} Lattice: {self.num_states} states, {self.num_arcs} arcs>"
+
+    @property
+    def num_states(self) -> int:
+        return len(self.core.finals)
+
+    @property
+    def num_arcs(self) -> int:
+        return len(self.core.arcs)
+
+    @property
+    def is_compact(self) -> bool:
+        return self.core.tids is not None
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return self.core.offsets
+
+    @property
+    def arcs(self) -> np.ndarray:
+        return self.core.arcs
+
+    @property
+    def finals(self) -> np.ndarray:
+        return self.core.finals
+
+    def string(self, number: int) -> np.ndarray:
+        """The transition ids, int32, of a compact lattice's string: that of an arc's ilabel."""
+        begin, end = self.core.string_offsets[number : number + 2]
+        return self.core.tids[begin:end]
+
+    def state_times(self) -> np.ndarray:
+        """The frame of each state, int32 (num_states,).
+
+        Raises:
+            InputError: two paths to a state have different lengths.
+        """
+        return _CORE.lattice_state_times(self.core)
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames the best path has."""
+        return len(self.best_path().tids)
+
+    def best_path(
+        self, acoustic_scale: float = 1.0, lm_scale: float = 1.0, word_ins_penalty: float = 0.0
+    ) -> "_CORE.LatticePath":
+        """The path of the lowest cost, `word_ins_penalty` being added for each word.
+
+        Returns:
+            Its words, tids (int32 arrays), graph_cost and acoustic_cost (unscaled, without the
+            penalty), and for each word the frames [begins, ends) of its arc, which are the word's
+            own where the lattice is word-aligned.
+        Raises:
+            InputError: the lattice is empty.
+        """
+        paths = self.nbest(1, acoustic_scale, lm_scale, word_ins_penalty)
+        if not paths:
+            raise InputError("lattice: empty, it has no path")
+        return paths[0]
+
+    def nbest(
+        self,
+        n: int,
+        acoustic_scale: float = 1.0,
+        lm_scale: float = 1.0,
+        word_ins_penalty: float = 0.0,
+    ) -> list["_CORE.LatticePath"]:
+        """The n best paths, as from `best_path`, the best first; fewer where there are no more.
+
+        Paths of a determinized lattice differ in their words, those of a state-level one may
+        differ in their alignments alone.
+        """
+        scales = _CORE.LatticeScales(acoustic_scale, lm_scale, word_ins_penalty)
+        return _CORE.lattice_nbest(self.core, scales, n)
+
+    def prune(self, beam: float, acoustic_scale: float = 1.0, lm_scale: float = 1.0) -> "Lattice":
+        """The lattice without what is on no path within `beam` of the best (lattice-prune)."""
+        scales = _CORE.LatticeScales(acoustic_scale, lm_scale)
+        return Lattice(_CORE.lattice_prune(self.core, scales, beam))
+
+    def to_state_level(self) -> "Lattice":
+        """The same lattice with at most one transition id on each arc."""
+        return Lattice(_CORE.lattice_to_state_level(self.core)) if self.is_compact else self
+
+    def to_compact(self) -> "Lattice":
+        """The same lattice as a compact one, its states and arcs as they are."""
+        return self if self.is_compact else Lattice(_CORE.lattice_to_compact(self.core))
+
+
+def read_lattices(path: str | os.PathLike) -> Iterator[tuple[str, Lattice]]:
+    """Yields (utterance, lattice) of a Kaldi lattice archive, as `kdspeech.io.lattices`."""
+    for utterance, core in files.read_archive(path):
+        yield utterance, Lattice(core)
+
+
+def write_lattices(
+    path: str | os.PathLike, pairs: Iterable[tuple[str, Lattice]], binary: bool = True
+) -> None:
+    """Writes (utterance, lattice) pairs to a Kaldi lattice archive, whole or not at all.
+
+    Args:
+        path: the file; gzipped if its name ends in .gz.
+        binary: Kaldi's binary format, or text.
+    """
+    with files.ArchiveWriter(path, binary) as writer:
+        for utterance, lattice in pairs:
+            writer.write(utterance, lattice.core)
+
+
+class LatticePack(files.LatticePack):
+    """The lattices of a pack (one mapped file) by utterance, as `Lattice`s."""
+
+    def __getitem__(self, utterance: str) -> Lattice:
+        return Lattice(super().__getitem__(utterance))
+
+
+def write_pack(path: str | os.PathLike, pairs: Iterable[tuple[str, Lattice]]) -> None:
+    """Writes (utterance, lattice) pairs to a pack that `LatticePack` opens."""
+    with files.LatticePackWriter(path) as writer:
+        for utterance, lattice in pairs:
+            writer.write(utterance, lattice.core)
