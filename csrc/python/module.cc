@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   kdspeech::PybindPost(m);
   kdspeech::PybindCrop(m);
   kdspeech::PybindLattice(m);
+  kdspeech::PybindSearch(m);
 }

@@ -11,5 +11,6 @@ void PybindFeat(pybind11::module_& m);
 void PybindPost(pybind11::module_& m);
 void PybindCrop(pybind11::module_& m);
 void PybindLattice(pybind11::module_& m);
+void PybindSearch(pybind11::module_& m);
 
 }  // namespace kdspeech

@@ -1,5 +1,7 @@
-"""Decoding: lattices and what is made of them."""
+"""Decoding: graphs, alignment, lattices and what is made of them."""
 
+from kdspeech.decode.align import Alignment, align
+from kdspeech.decode.graph import Graph
 from kdspeech.decode.lattice import (
     Lattice,
     LatticePack,
@@ -8,4 +10,13 @@ from kdspeech.decode.lattice import (
     write_pack,
 )
 
-__all__ = ["Lattice", "LatticePack", "read_lattices", "write_lattices", "write_pack"]
+__all__ = [
+    "Alignment",
+    "Graph",
+    "Lattice",
+    "LatticePack",
+    "align",
+    "read_lattices",
+    "write_lattices",
+    "write_pack",
+]

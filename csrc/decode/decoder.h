@@ -1,0 +1,42 @@
+// Decoding and alignment of whole utterances.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "decode/search.h"
+
+namespace kdspeech {
+
+// The log-likelihoods of an utterance: rows of num_pdfs values.
+struct Loglikes {
+  const float* data;
+  int64_t num_frames, num_pdfs;
+};
+
+struct Decoded {
+  BestPath best;
+  Lattice lattice;      // empty with best_only
+  std::string problem;  // why there is nothing; empty if there is something
+};
+
+// Decodes one utterance; `search` is for reuse. Bad input is told in Decoded::problem.
+Decoded Decode(const Loglikes& loglikes, Search* search, bool best_only);
+
+// Decodes utterances on `num_threads` threads, each taking the next one when it is free.
+std::vector<Decoded> DecodeBatch(std::shared_ptr<const ScoredGraph> graph,
+                                 const SearchOptions& options,
+                                 const std::vector<Loglikes>& utterances, int64_t num_threads);
+
+struct Alignment {
+  BestPath path;  // path.tids is empty where the alignment failed
+  bool retried = false;
+};
+
+// The best complete path of the utterance, searched with `options`, and if none is found with
+// `retry_beam` (0: not). Throws InputError for bad log-likelihoods.
+Alignment Align(std::shared_ptr<const ScoredGraph> graph, SearchOptions options, float retry_beam,
+                const Loglikes& loglikes);
+
+}  // namespace kdspeech
