@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# The stages of a speech recognition recipe, from a corpus to word error rates. A recipe's run.sh
+# sets its own defaults, then sources this file from its folder; what is the corpus's own stands in
+# its local/ and conf/.
+
+: "${title:=Speech recognition}"  # of the report
+: "${called_from:=$PWD}"          # where the user stands
+: "${corpus:=download}"           # download, the folder of a corpus, or embedded where there is one
+: "${conf:=}"                     # every number; else conf/asr.yaml, conf/embedded.yaml
+: "${data:=data}"                 # data directories and features go here
+: "${exp:=exp}"                   # models, graphs, lattices and results go here
+: "${lm_text:=}"                  # more text for the language model
+: "${nj:=2}"                      # worker processes
+: "${results:=}"                  # also write this RESULTS.md
+: "${stage:=0}"
+: "${stop_stage:=100}"
+
+usage() {
+  cat <<USAGE
+Usage: $0 [options]
+GMM-HMM acoustic models up to speaker adaptation, decoding and scoring.
+
+Stages
+  0  prepare  the corpus as Kaldi data directories and a dictionary (local/prepare.sh)
+  1  lang     phones, words, lexicon and grammar: data/lang
+  2  feats    MFCC and their means and variances per speaker
+  3  mono     monophones, from a flat start
+  4  tri1     triphones on deltas
+  5  tri2b    triphones on LDA+MLLT features
+  6  tri3b    speaker-adaptive training on fMLLR features
+  7  graphs   HCLG of each of them
+  8  decode   dev and test, tri3b in two passes with fMLLR
+  9  score    word error rates, LM scale and insertion penalty chosen on dev
+  10 report   one self-contained page: $exp/report.html
+
+Options (with their values now)
+  --corpus $corpus    download or DIR, embedded where the recipe has one
+  --stage $stage  --stop-stage $stop_stage
+  --conf ${conf:-conf/asr.yaml}  --data $data  --exp $exp
+  --lm-text ${lm_text:-"(none)"}    more text for the language model, a sentence a line
+  --set section.key=value    over the recipe's configuration; may be repeated
+  --nj $nj  --results ${results:-"(none)"}
+Relative paths start from $PWD; --corpus and --lm-text also from where you stand.
+USAGE
+}
+
+command_line="$0 $*"
+sets=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --help | -h) usage; exit 0 ;;
+    --corpus | --conf | --data | --exp | --lm-text | --nj | --results | --stage | --stop-stage)
+      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
+      name="${1#--}"
+      printf -v "${name//-/_}" '%s' "$2"
+      shift 2
+      ;;
+    --set)
+      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
+      sets+=(--set "$2")
+      shift 2
+      ;;
+    *) echo "$0: unknown option $1 (see $0 --help)" >&2; exit 1 ;;
+  esac
+done
+
+# What is given on the command line is looked up where the user stands, then from the recipe.
+for name in corpus lm_text; do
+  if [ -e "$called_from/${!name}" ] && [ ! -e "${!name}" ]; then
+    printf -v "$name" '%s' "$called_from/${!name}"
+  fi
+done
+
+if [ -z "$conf" ]; then
+  conf=conf/asr.yaml
+  if [ "$corpus" = embedded ]; then conf=conf/embedded.yaml; fi
+fi
+
+# Each section of the configuration becomes an array of options with its name.
+lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
+graph=() decode=() decode_fmllr=() score=()
+options=$(kds options "$conf" "${sets[@]}" lang lm mono tri1 tri2b tri3b align align_fmllr \
+  graph decode decode_fmllr score)
+eval "$options"
+
+runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+# Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.
+timed() {
+  local name=$1 TIMEFORMAT='%U %S %R'
+  shift
+  mkdir -p "$exp/times"
+  { time "$@" 2>&3; } 3>&2 2>"$exp/times/.$name"
+  mv "$exp/times/.$name" "$exp/times/$name"
+}
+
+if runs 0; then
+  echo "== stage 0: prepare $corpus"
+  local/prepare.sh "$corpus" "$data" ${lm_text:+"$lm_text"}
+fi
+
+if runs 1; then
+  echo "== stage 1: lang"
+  kds prepare-lang "$data/local/dict" "$data/lang" "${lang[@]}"
+  kds lm estimate "$data/local/lm.txt" "$data/local/lm.arpa.gz" "${lm[@]}"
+  arpa="$data/local/lm.arpa.gz"
+  if [ -f "$data/local/lm_more.txt" ]; then
+    kds lm estimate "$data/local/lm_more.txt" "$data/local/lm_more.arpa.gz" "${lm[@]}"
+    kds lm interpolate "$arpa" "$data/local/lm_more.arpa.gz" "$data/local/lm_mixed.arpa.gz" \
+      --dev "$data/dev/text" --keyed
+    arpa="$data/local/lm_mixed.arpa.gz"
+  fi
+  kds lm perplexity "$arpa" "$data/dev/text" --keyed
+  kds arpa-to-fst "$arpa" "$data/lang/words.txt" "$data/lang/G.fst"
+fi
+
+if runs 2; then
+  echo "== stage 2: feats"
+  for split in train dev test; do
+    kds make-feats mfcc "$data/$split" --config conf/mfcc.conf --nj "$nj"
+    kds data fix "$data/$split"
+    kds compute-cmvn "$data/$split"
+  done
+fi
+
+if runs 3; then
+  echo "== stage 3: mono"
+  timed train_mono kds train-mono "$data/train" "$data/lang" "$exp/mono" --nj "$nj" "${mono[@]}"
+fi
+
+if runs 4; then
+  echo "== stage 4: tri1"
+  timed align_mono kds align "$data/train" "$data/lang" "$exp/mono" "$exp/mono_ali" \
+    --nj "$nj" "${align[@]}"
+  timed train_tri1 kds train-deltas "$data/train" "$data/lang" "$exp/mono_ali" "$exp/tri1" \
+    --nj "$nj" "${tri1[@]}"
+fi
+
+if runs 5; then
+  echo "== stage 5: tri2b"
+  timed align_tri1 kds align "$data/train" "$data/lang" "$exp/tri1" "$exp/tri1_ali" \
+    --nj "$nj" "${align[@]}"
+  timed train_tri2b kds train-lda-mllt "$data/train" "$data/lang" "$exp/tri1_ali" "$exp/tri2b" \
+    --nj "$nj" "${tri2b[@]}"
+fi
+
+if runs 6; then
+  echo "== stage 6: tri3b"
+  timed align_tri2b kds align "$data/train" "$data/lang" "$exp/tri2b" "$exp/tri2b_ali" \
+    --nj "$nj" "${align[@]}"
+  timed train_tri3b kds train-sat "$data/train" "$data/lang" "$exp/tri2b_ali" "$exp/tri3b" \
+    --nj "$nj" "${tri3b[@]}"
+  timed align_tri3b kds align-fmllr "$data/train" "$data/lang" "$exp/tri3b" "$exp/tri3b_ali" \
+    --nj "$nj" "${align_fmllr[@]}"
+fi
+
+if runs 7; then
+  echo "== stage 7: graphs"
+  for system in mono tri1 tri2b tri3b; do
+    timed "graph_$system" kds make-graph "$data/lang" "$exp/$system" "$exp/$system/graph" \
+      "${graph[@]}"
+  done
+fi
+
+if runs 8; then
+  echo "== stage 8: decode"
+  for split in dev test; do
+    for system in mono tri1 tri2b; do
+      timed "decode_${system}_$split" kds decode "$exp/$system/graph" "$data/$split" \
+        "$exp/$system/decode_$split" --nj "$nj" "${decode[@]}"
+    done
+    # The first pass, without adaptation, is kept as decode_*.si.
+    timed "decode_tri3b_$split" kds decode --fmllr "$exp/tri3b/graph" "$data/$split" \
+      "$exp/tri3b/decode_$split" --nj "$nj" "${decode[@]}" "${decode_fmllr[@]}"
+  done
+fi
+
+if runs 9; then
+  echo "== stage 9: score"
+  for split in dev test; do
+    for folder in "$exp"/*/"decode_$split" "$exp"/*/"decode_$split".si; do
+      kds score-wer "$data/$split" "$(dirname "$folder")/graph" "$folder" "${score[@]}"
+    done
+  done
+fi
+
+if runs 10; then
+  echo "== stage 10: report"
+  markdown=()
+  if [ -n "$results" ]; then
+    markdown=(--results-md "$results")
+    if [ -f conf/notes.md ]; then markdown+=(--notes conf/notes.md); fi
+  fi
+  kds report-asr "$exp" --title "$title" --command "$command_line" "${markdown[@]}"
+fi
