@@ -1,5 +1,5 @@
 // Vectors of floats, as wide as the compiler flags of the including file allow, and the
-// mathematical functions that the kernels need. To be included by kernel_impl.h alone.
+// mathematical functions that the kernels need. To be included by a kernel_impl.h alone.
 #pragma once
 
 #include <cstdint>

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   kdspeech::PybindCrop(m);
   kdspeech::PybindLattice(m);
   kdspeech::PybindSearch(m);
+  kdspeech::PybindTransform(m);
 }

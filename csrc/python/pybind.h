@@ -12,5 +12,6 @@ void PybindPost(pybind11::module_& m);
 void PybindCrop(pybind11::module_& m);
 void PybindLattice(pybind11::module_& m);
 void PybindSearch(pybind11::module_& m);
+void PybindTransform(pybind11::module_& m);
 
 }  // namespace kdspeech

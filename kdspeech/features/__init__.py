@@ -2,6 +2,10 @@
 
 from kdspeech.features.crops import crop_features
 from kdspeech.features.extract import Fbank, Mfcc, Plp, simd_variants
+from kdspeech.features.fmllr import Fmllr, FmllrStats, estimate_fmllr
+from kdspeech.features.gaussians import Gaussians, GmmStats, Posteriors, log_likelihoods
+from kdspeech.features.lda import Lda, LdaStats, estimate_lda
+from kdspeech.features.mllt import Mllt, MlltStats, estimate_mllt
 from kdspeech.features.pitch import Pitch, process_pitch
 from kdspeech.features.post import (
     CmvnStats,
@@ -15,6 +19,19 @@ from kdspeech.features.post import (
 )
 
 __all__ = [
+    "log_likelihoods",
+    "estimate_mllt",
+    "estimate_lda",
+    "estimate_fmllr",
+    "Posteriors",
+    "MlltStats",
+    "Mllt",
+    "LdaStats",
+    "Lda",
+    "GmmStats",
+    "Gaussians",
+    "FmllrStats",
+    "Fmllr",
     "CmvnStats",
     "Fbank",
     "Mfcc",
