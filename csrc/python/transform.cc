@@ -74,7 +74,7 @@ struct Data {
 
   const float* features;
   int64_t num_frames;
-  Alignment alignment;
+  AlignedFrames alignment;
 };
 
 py::ssize_t Triangle(py::ssize_t n) { return n * (n + 1) / 2; }

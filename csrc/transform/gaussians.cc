@@ -90,7 +90,7 @@ class TileScorer {
   std::vector<float> columns_, rows_, scores_;
 };
 
-void CheckEntry(const Alignment& alignment, int64_t i, int64_t num_frames, int num_pdfs) {
+void CheckEntry(const AlignedFrames& alignment, int64_t i, int64_t num_frames, int num_pdfs) {
   const int32_t frame = alignment.frames[i], pdf = alignment.pdfs[i];
   if (frame < 0 || frame >= num_frames) {
     throw InputError("alignment: frame " + std::to_string(frame) + " of " +
@@ -131,7 +131,8 @@ void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames
   });
 }
 
-ByPdf::ByPdf(const Alignment& alignment, int64_t num_frames, int num_pdfs) : begin_(num_pdfs + 2) {
+ByPdf::ByPdf(const AlignedFrames& alignment, int64_t num_frames, int num_pdfs)
+    : begin_(num_pdfs + 2) {
   for (int64_t i = 0; i < alignment.size; i++) {
     CheckEntry(alignment, i, num_frames, num_pdfs);
     begin_[alignment.pdfs[i] + 2] += alignment.weights[i] != 0.0f;
@@ -157,7 +158,7 @@ PosteriorComputer::PosteriorComputer(const Gaussians& gmms, const float* feature
       frames_(2 * static_cast<size_t>(gmms.dim) * kernel_.tile),
       totals_(kernel_.tile) {}
 
-PosteriorTile PosteriorComputer::Compute(const Alignment& alignment, int pdf,
+PosteriorTile PosteriorComputer::Compute(const AlignedFrames& alignment, int pdf,
                                          const int64_t* entries, int size) {
   const int first = gmms_.offsets[pdf], count = gmms_.offsets[pdf + 1] - first;
   const int tile = kernel_.tile;

@@ -30,7 +30,7 @@ void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames
                     const int32_t* wanted, int num_wanted, int num_threads, float* out);
 
 // Which pdf each frame is aligned to: entry i gives the frame frames[i] to pdfs[i] with a weight.
-struct Alignment {
+struct AlignedFrames {
   const int32_t* frames;
   const int32_t* pdfs;
   const float* weights;
@@ -41,7 +41,7 @@ struct Alignment {
 // that is not there.
 class ByPdf {
  public:
-  ByPdf(const Alignment& alignment, int64_t num_frames, int num_pdfs);
+  ByPdf(const AlignedFrames& alignment, int64_t num_frames, int num_pdfs);
 
   // Entries of pdf p: Order(Begin(p)) .. Order(Begin(p + 1) - 1).
   int64_t Begin(int pdf) const { return begin_[pdf]; }
@@ -74,7 +74,7 @@ class PosteriorComputer {
 
   int tile() const { return kernel_.tile; }
 
-  PosteriorTile Compute(const Alignment& alignment, int pdf, const int64_t* entries, int size);
+  PosteriorTile Compute(const AlignedFrames& alignment, int pdf, const int64_t* entries, int size);
 
  private:
   const Gaussians gmms_;
@@ -85,7 +85,7 @@ class PosteriorComputer {
 
 // Calls use(tile) for all tiles of the pdfs first .. last - 1 of an alignment.
 template <class Use>
-void ForEachTile(const Gaussians& gmms, const float* features, const Alignment& alignment,
+void ForEachTile(const Gaussians& gmms, const float* features, const AlignedFrames& alignment,
                  const ByPdf& by_pdf, int first, int last, const Use& use) {
   PosteriorComputer computer(gmms, features);
   std::vector<int64_t> entries(computer.tile());

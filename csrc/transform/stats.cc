@@ -145,7 +145,7 @@ void AddOccupancy(const PosteriorTile& tile, double* occupancy) {
 // Frames of a tile, as rows of `width` floats from `dim` on zero.
 class TileFrames {
  public:
-  TileFrames(const float* features, const Alignment& alignment, int dim, int width)
+  TileFrames(const float* features, const AlignedFrames& alignment, int dim, int width)
       : features_(features), alignment_(alignment), dim_(dim), width_(width) {}
 
   int width() const { return width_; }
@@ -162,7 +162,7 @@ class TileFrames {
 
  private:
   const float* const features_;
-  const Alignment& alignment_;
+  const AlignedFrames& alignment_;
   const int dim_, width_;
   std::vector<float> rows_;
 };
@@ -184,7 +184,7 @@ double SumOverParts(const ByPdf& by_pdf, int64_t num_threads, const Work& work) 
 
 }  // namespace
 
-double AccumulateMle(const Gaussians& gmms, const float* features, const Alignment& alignment,
+double AccumulateMle(const Gaussians& gmms, const float* features, const AlignedFrames& alignment,
                      int64_t num_frames, const float* summed, int dim, int num_threads,
                      const MleSums& sums) {
   const ByPdf by_pdf(alignment, num_frames, gmms.num_pdfs);
@@ -207,7 +207,7 @@ double AccumulateMle(const Gaussians& gmms, const float* features, const Alignme
 }
 
 double AccumulateFmllr(const Gaussians& posterior_gmms, const Gaussians& gmms,
-                       const float* features, const Alignment& alignment, int64_t num_frames,
+                       const float* features, const AlignedFrames& alignment, int64_t num_frames,
                        int num_threads, const FmllrSums& sums) {
   const ByPdf by_pdf(alignment, num_frames, gmms.num_pdfs);
   const int dim = gmms.dim;
@@ -235,7 +235,7 @@ double AccumulateFmllr(const Gaussians& posterior_gmms, const Gaussians& gmms,
 }
 
 double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* features,
-                      const Alignment& alignment, int64_t num_frames, int num_threads,
+                      const AlignedFrames& alignment, int64_t num_frames, int num_threads,
                       const MlltSums& sums) {
   const ByPdf by_pdf(alignment, num_frames, gmms.num_pdfs);
   const int dim = gmms.dim;
@@ -265,8 +265,8 @@ double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* 
   });
 }
 
-void AccumulateLda(const float* features, int dim, const Alignment& alignment, int64_t num_frames,
-                   int num_classes, int num_threads, const LdaSums& sums) {
+void AccumulateLda(const float* features, int dim, const AlignedFrames& alignment,
+                   int64_t num_frames, int num_classes, int num_threads, const LdaSums& sums) {
   constexpr int kTile = 64;
   const ByPdf by_class(alignment, num_frames, num_classes);
   std::mutex mutex;

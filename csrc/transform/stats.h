@@ -17,7 +17,7 @@ struct MleSums {
 
 // Adds to `sums`; the frames that are summed, (frames, dim), may be others than the `features`
 // that the posteriors are computed on. Returns the weighted log-likelihood.
-double AccumulateMle(const Gaussians& gmms, const float* features, const Alignment& alignment,
+double AccumulateMle(const Gaussians& gmms, const float* features, const AlignedFrames& alignment,
                      int64_t num_frames, const float* summed, int dim, int num_threads,
                      const MleSums& sums);
 
@@ -32,7 +32,7 @@ struct FmllrSums {
 // Adds to `sums`. The posteriors are those of `posterior_gmms`, which has as many Gaussians in
 // each pdf as `gmms`. Returns the weighted log-likelihood under `posterior_gmms`.
 double AccumulateFmllr(const Gaussians& posterior_gmms, const Gaussians& gmms,
-                       const float* features, const Alignment& alignment, int64_t num_frames,
+                       const float* features, const AlignedFrames& alignment, int64_t num_frames,
                        int num_threads, const FmllrSums& sums);
 
 // What G_i = sum of posterior * inv_vars[g][i] (x - mean) (x - mean)^T over all Gaussians follows
@@ -45,7 +45,7 @@ struct MlltSums {
 
 // Adds to `sums`; centers (num_pdfs, dim).
 double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* features,
-                      const Alignment& alignment, int64_t num_frames, int num_threads,
+                      const AlignedFrames& alignment, int64_t num_frames, int num_threads,
                       const MlltSums& sums);
 
 // Of each class: weights (num_classes) and weighted sums of x (num_classes, dim); and the sum of
@@ -57,7 +57,7 @@ struct LdaSums {
 };
 
 // Adds to `sums` the frames of an alignment of frames to classes.
-void AccumulateLda(const float* features, int dim, const Alignment& alignment, int64_t num_frames,
-                   int num_classes, int num_threads, const LdaSums& sums);
+void AccumulateLda(const float* features, int dim, const AlignedFrames& alignment,
+                   int64_t num_frames, int num_classes, int num_threads, const LdaSums& sums);
 
 }  // namespace kdspeech
