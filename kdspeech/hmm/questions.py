@@ -18,7 +18,8 @@ class Questions:
     """What the tree may ask.
 
     Attributes:
-        sets: key (as in kdspeech.hmm.tree) -> sets of values, each sorted; the order decides between equal splits.
+        sets: key (as in kdspeech.hmm.tree) -> sets of values, each sorted; the order decides
+            between equal splits.
         refine_iters: passes in which a question's set is bettered value by value; 0 for none.
     """
 
