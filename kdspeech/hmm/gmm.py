@@ -1,5 +1,6 @@
 """Mixtures of diagonal Gaussians, those of all pdfs packed one after the other."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiReader, KaldiWriter
+
+log = logging.getLogger(__name__)
 
 _FRAMES_AT_ONCE = 256  # bounds the memory of frames x Gaussians
 
@@ -165,9 +168,14 @@ class DiagGmms:
         )
         offsets = np.concatenate([[0], np.cumsum([len(part[1]) for part in parts])])
         try:
-            return cls(offsets, weights, means_invvars, inv_vars, gconsts)
+            gmms = cls(offsets, weights, means_invvars, inv_vars)
         except InputError as error:
             raise reader.fail(str(error)) from error
+        if np.allclose(gmms.gconsts, gconsts, rtol=1e-3, atol=1e-2):
+            gmms.gconsts = np.array(gconsts, dtype=np.float32)  # to the last digit
+        else:
+            log.warning("%s: its gconsts do not fit its Gaussians; computed anew", reader.name)
+        return gmms
 
     def write_to(self, writer: KaldiWriter) -> None:
         """Adds the object to a file."""

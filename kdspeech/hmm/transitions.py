@@ -192,7 +192,7 @@ class TransitionModel:
         tids = self.checked(tids)
         if not len(tids):
             return []
-        pieces = np.split(tids, self._phone_ends(tids)[:-1])
+        pieces = np.split(tids, self.phone_ends(tids)[0][:-1])
         return [(int(self.tid_to_phone[piece[0]]), piece) for piece in pieces]
 
     def is_reordered(self, tids: np.ndarray) -> bool:
@@ -203,7 +203,8 @@ class TransitionModel:
             return bool(loops[change[0]])
         return bool(len(tids) and loops[-1] and not loops[0])
 
-    def _phone_ends(self, tids: np.ndarray) -> np.ndarray:
+    def phone_ends(self, tids: np.ndarray) -> tuple[np.ndarray, bool]:
+        """The frame after each phone's last, int (phones,), and whether all phones are whole."""
         final, places = self.is_final[tids], np.arange(len(tids))
         if self.is_reordered(tids):
             loops = self.is_self_loop[tids]
@@ -212,11 +213,37 @@ class TransitionModel:
             final[:-1] &= ~loops[1:]
         phones = self.tid_to_phone[tids]
         ends = final | np.append(phones[1:] != phones[:-1], True)
-        return np.flatnonzero(ends) + 1
+        firsts = tids[np.flatnonzero(np.append(True, ends[:-1]))]
+        whole = np.array_equal(ends, final) and not self.tid_to_hmm_state[firsts].any()
+        return np.flatnonzero(ends) + 1, whole
+
+    def update_mle(
+        self, counts: np.ndarray, floor: float = 0.01, min_count: float = 5.0
+    ) -> tuple["TransitionModel", float]:
+        """Maximum likelihood probabilities (Kaldi's MleUpdate).
+
+        Args:
+            counts: (num_tids + 1,), frames of each transition id.
+            floor: smallest probability.
+            min_count: transition states with fewer frames keep their probabilities.
+        Returns:
+            The new model, and by how much it raises the log-likelihood of the counts.
+        """
+        starts, sizes = self.first_tid[1:-1] - 1, np.diff(self.first_tid[1:])
+        counts = np.asarray(counts, dtype=np.float64)[1:]
+        totals = np.add.reduceat(counts, starts)
+        updated = np.repeat((totals >= min_count) & (sizes > 1), sizes)
+        probs = counts / np.repeat(np.maximum(totals, 1e-300), sizes)
+        for _ in range(3):
+            sums = np.maximum(np.add.reduceat(probs, starts), 1e-300)
+            probs = np.maximum(probs / np.repeat(sums, sizes), floor)
+        new = np.where(updated, np.log(probs), self.log_probs[1:]).astype(np.float32)
+        gain = float(np.sum(counts * (new.astype(np.float64) - self.log_probs[1:])))
+        return TransitionModel(self.topology, self.tuples, _shifted(new, 0.0)), gain
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "TransitionModel":
-        """Reads the first object of final.mdl (or of Kaldi's final.occs-less models)."""
+        """Reads the first object of a model such as final.mdl."""
         return cls.read_from(KaldiReader.open(path))
 
     @classmethod

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from kdspeech.hmm.topology import HmmTopology
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiReader, KaldiWriter
@@ -83,6 +85,18 @@ class DecisionTree:
                 if node is None:
                     return None
         return node
+
+    def map_events(self, events: np.ndarray) -> np.ndarray:
+        """The pdf ids of many events, int32 (events,).
+
+        Args:
+            events: int (events, 1 + context_width): class, then phones; -1 where not known.
+        Raises:
+            InputError: the tree asks for what an event does not say.
+        """
+        leaves = np.empty(len(events), dtype=np.int32)
+        _map_rows(self.root, np.asarray(events), np.arange(len(events)), leaves)
+        return leaves
 
     def pdfs_of(self, phone: int, pdf_class: int) -> list[int]:
         """All pdfs that a class of this phone has in some context, sorted."""
@@ -183,6 +197,25 @@ def _phone_table(position, phone_sets, topology, share_roots, first) -> tuple[No
         branches[phones[0]], first = stub_tree(position, [phones], topology, [share], first)
     rows = tuple(branches.get(phone) for phone in range(max(branches) + 1))
     return Table(position, rows), first
+
+
+def _map_rows(node: Node | None, events: np.ndarray, rows: np.ndarray, leaves: np.ndarray) -> None:
+    """Writes the leaves of some of the events."""
+    if not len(rows):
+        return
+    if isinstance(node, int):
+        leaves[rows] = node
+        return
+    values = None if node is None else events[rows, node.key + 1]
+    if values is None or np.any(values < 0):
+        raise InputError(f"the tree has no pdf for class and phones {events[rows[0]].tolist()}")
+    if isinstance(node, Split):
+        yes = np.isin(values, list(node.values))
+        _map_rows(node.yes, events, rows[yes], leaves)
+        _map_rows(node.no, events, rows[~yes], leaves)
+    else:
+        for value in np.unique(values).tolist():
+            _map_rows(node.branch(value), events, rows[values == value], leaves)
 
 
 def _reachable(node: Node | None, event: Mapping[int, int]) -> Iterator[int]:
