@@ -16,7 +16,7 @@ from kdspeech.hmm.clustering import cluster_bottom_up, cluster_within, objective
 from kdspeech.hmm.questions import Questions
 from kdspeech.hmm.roots import Root
 from kdspeech.hmm.topology import HmmTopology
-from kdspeech.hmm.tree import DecisionTree, Node, Split, stub_tree
+from kdspeech.hmm.tree import DecisionTree, Node, Split, map_events, stub_tree
 from kdspeech.hmm.tree_stats import MISSING, TreeStats, sum_by
 
 log = logging.getLogger(__name__)
@@ -90,45 +90,6 @@ def _check_roots(roots: Sequence[Root], max_leaves: int, thresh: float) -> None:
         raise ValueError("a phone is in two roots")
     if any(root.split and not root.shared for root in roots):
         raise ValueError("a root that is not shared cannot be split")
-
-
-def map_events(tree: Node, events: np.ndarray) -> np.ndarray:
-    """The leaf of each event: (events,) int32.
-
-    Raises:
-        ValueError: an event the tree asks about something it does not know.
-    """
-    leaves = np.empty(len(events), np.int32)
-
-    def walk(node: Node | None, rows: np.ndarray) -> None:
-        if not len(rows):
-            return
-        if isinstance(node, int):
-            leaves[rows] = node
-            return
-        values = _values(node, events[rows])
-        if isinstance(node, Split):
-            yes = np.isin(values, list(node.values))
-            walk(node.yes, rows[yes])
-            walk(node.no, rows[~yes])
-        else:
-            for value in np.unique(values):
-                walk(node.branch(value), rows[values == value])
-
-    walk(tree, np.arange(len(events)))
-    return leaves
-
-
-def _values(node: Node | None, events: np.ndarray) -> np.ndarray:
-    """What the events have for the key of a node."""
-    values = None if node is None else events[:, node.key + 1]
-    if values is None or (values == MISSING).any():
-        raise ValueError(
-            f"the tree has no pdf for class {events[0, 0]} of phone-in-context "
-            f"{events[0, 1:].tolist()}: is the phone in no root, or does a context-independent "
-            "phone share a root with others?"
-        )
-    return values
 
 
 def relabel(tree: Node | None, new: Callable[[int], Node]) -> Node | None:

@@ -82,8 +82,9 @@ class GmmStatistics:
     def _add_pdf(self, gmms: DiagGmms, pdf: int, feats: np.ndarray, summed: np.ndarray) -> None:
         part = gmms.subset([pdf])
         scores = part.gaussian_log_likelihoods(feats)
-        total = np.logaddexp.reduce(scores, axis=1)
-        posteriors = np.exp(scores - total[:, None]).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NaN is found in the sum
+            total = np.logaddexp.reduce(scores, axis=1)
+            posteriors = np.exp(scores - total[:, None]).astype(np.float64)
         rows = slice(gmms.offsets[pdf], gmms.offsets[pdf + 1])
         summed = summed.astype(np.float64)
         self.occupancy[rows] += posteriors.sum(axis=0)

@@ -94,9 +94,7 @@ class DecisionTree:
         Raises:
             InputError: the tree asks for what an event does not say.
         """
-        leaves = np.empty(len(events), dtype=np.int32)
-        _map_rows(self.root, np.asarray(events), np.arange(len(events)), leaves)
-        return leaves
+        return map_events(self.root, events)
 
     def pdfs_of(self, phone: int, pdf_class: int) -> list[int]:
         """All pdfs that a class of this phone has in some context, sorted."""
@@ -199,23 +197,39 @@ def _phone_table(position, phone_sets, topology, share_roots, first) -> tuple[No
     return Table(position, rows), first
 
 
-def _map_rows(node: Node | None, events: np.ndarray, rows: np.ndarray, leaves: np.ndarray) -> None:
-    """Writes the leaves of some of the events."""
-    if not len(rows):
-        return
-    if isinstance(node, int):
-        leaves[rows] = node
-        return
-    values = None if node is None else events[rows, node.key + 1]
-    if values is None or np.any(values < 0):
-        raise InputError(f"the tree has no pdf for class and phones {events[rows[0]].tolist()}")
-    if isinstance(node, Split):
-        yes = np.isin(values, list(node.values))
-        _map_rows(node.yes, events, rows[yes], leaves)
-        _map_rows(node.no, events, rows[~yes], leaves)
-    else:
-        for value in np.unique(values).tolist():
-            _map_rows(node.branch(value), events, rows[values == value], leaves)
+def map_events(root: Node, events: np.ndarray) -> np.ndarray:
+    """The leaves of many events under a node, as `DecisionTree.map_events`."""
+    leaves = np.empty(len(events), np.int32)
+
+    def walk(node: Node | None, rows: np.ndarray) -> None:
+        if not len(rows):
+            return
+        if isinstance(node, int):
+            leaves[rows] = node
+            return
+        values = _values(node, events[rows])
+        if isinstance(node, Split):
+            yes = np.isin(values, list(node.values))
+            walk(node.yes, rows[yes])
+            walk(node.no, rows[~yes])
+        else:
+            for value in np.unique(values).tolist():
+                walk(node.branch(value), rows[values == value])
+
+    walk(root, np.arange(len(events)))
+    return leaves
+
+
+def _values(node: Node | None, events: np.ndarray) -> np.ndarray:
+    """What the events have for the key of a node."""
+    values = None if node is None else events[:, node.key + 1]
+    if values is None or (values < 0).any():
+        raise InputError(
+            f"the tree has no pdf for class {events[0, 0]} of phone-in-context "
+            f"{events[0, 1:].tolist()}: is the phone in no root, or does a context-independent "
+            "phone share a root with others?"
+        )
+    return values
 
 
 def _reachable(node: Node | None, event: Mapping[int, int]) -> Iterator[int]:
