@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "decode/lattice_determinize.h"
 #include "decode/lattice_io.h"
 #include "decode/lattice_path.h"
 #include "feat/error.h"
@@ -68,6 +69,20 @@ PyLattice Released(const Function& function) {
 
 PyLattice PyPrune(const PyLattice& lattice, const LatticeScales& scales, double beam) {
   return Released([&] { return Prune(lattice.View(), scales, beam); });
+}
+
+// (lattice, effective beam).
+py::tuple PyDeterminize(const PyLattice& lattice, const std::vector<int32_t>& phone_starts,
+                        double acoustic_scale, double beam, int64_t max_mem,
+                        bool phone_determinize) {
+  if (lattice.View().IsCompact()) throw py::value_error("determinize: lattice is compact");
+  if (!(beam > 0.0)) throw py::value_error("determinize: beam must be positive");
+  const DeterminizeOptions options{acoustic_scale, beam, max_mem, phone_determinize};
+  double effective_beam = beam;
+  PyLattice result = Released([&] {
+    return DeterminizePhonePruned(lattice.View(), phone_starts, options, &effective_beam);
+  });
+  return py::make_tuple(result, effective_beam);
 }
 
 // (key, lattice, bytes of the entry) of the entry at `begin`, or None if `data` ends before it
@@ -183,6 +198,9 @@ void PybindLattice(py::module_& module) {
     return Released([&] { return ToCompact(lattice.View()); });
   });
   PybindPaths(m);
+  m.def("lattice_determinize", &PyDeterminize, py::arg("lattice"), py::arg("phone_starts"),
+        py::arg("acoustic_scale"), py::arg("beam"), py::arg("max_mem"),
+        py::arg("phone_determinize"));
   m.def("read_lattice_entry", &PyReadEntry, py::arg("data"), py::arg("begin"));
   m.def("lattice_entry_bytes", &PyEntryBytes, py::arg("key"), py::arg("lattice"),
         py::arg("binary"));

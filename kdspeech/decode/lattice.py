@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from kdspeech import _core
+from kdspeech.hmm import TransitionModel
 from kdspeech.io import lattices as files
 from kdspeech.io.errors import InputError
 
 _CORE = _core.decode
+ACOUSTIC_SCALE = 0.1  # the decoder's default, and that of Kaldi's GMM recipes
 
 
 class Lattice:
@@ -105,7 +107,10 @@ class Lattice:
         return len(self.best_path().tids)
 
     def best_path(
-        self, acoustic_scale: float = 1.0, lm_scale: float = 1.0, word_ins_penalty: float = 0.0
+        self,
+        acoustic_scale: float = ACOUSTIC_SCALE,
+        lm_scale: float = 1.0,
+        word_ins_penalty: float = 0.0,
     ) -> "_CORE.LatticePath":
         """The path of the lowest cost, `word_ins_penalty` being added for each word.
 
@@ -124,7 +129,7 @@ class Lattice:
     def nbest(
         self,
         n: int,
-        acoustic_scale: float = 1.0,
+        acoustic_scale: float = ACOUSTIC_SCALE,
         lm_scale: float = 1.0,
         word_ins_penalty: float = 0.0,
     ) -> list["_CORE.LatticePath"]:
@@ -136,10 +141,41 @@ class Lattice:
         scales = _CORE.LatticeScales(acoustic_scale, lm_scale, word_ins_penalty)
         return _CORE.lattice_nbest(self.core, scales, n)
 
-    def prune(self, beam: float, acoustic_scale: float = 1.0, lm_scale: float = 1.0) -> "Lattice":
+    def prune(
+        self, beam: float, acoustic_scale: float = ACOUSTIC_SCALE, lm_scale: float = 1.0
+    ) -> "Lattice":
         """The lattice without what is on no path within `beam` of the best (lattice-prune)."""
         scales = _CORE.LatticeScales(acoustic_scale, lm_scale)
         return Lattice(_CORE.lattice_prune(self.core, scales, beam))
+
+    def determinize(
+        self,
+        transitions: TransitionModel,
+        beam: float = 10.0,
+        acoustic_scale: float = ACOUSTIC_SCALE,
+        max_mem: int = 50_000_000,
+        phone_determinize: bool = True,
+    ) -> "Lattice":
+        """The compact lattice with, for each word sequence within the beam, its best path.
+
+        Kaldi's determinize-lattice-phone-pruned: first on words and phones, then on words.
+
+        Args:
+            transitions: tells which transition ids begin a phone.
+            beam: word sequences worse than the best by more are left out.
+            max_mem: bytes; where they do not suffice, a smaller beam is in force.
+            phone_determinize: False determinizes on words at once: slower, the same in the end.
+        Raises:
+            InputError: a transition id that the model does not have.
+        """
+        starts = phone_starts(transitions)
+        lattice = self.to_state_level()
+        if lattice.num_arcs and lattice.arcs["ilabel"].max() >= len(starts):
+            raise InputError("lattice: has transition ids that the model lacks (another model's?)")
+        core, _ = _CORE.lattice_determinize(
+            lattice.core, starts, acoustic_scale, beam, max_mem, phone_determinize
+        )
+        return Lattice(core)
 
     def to_state_level(self) -> "Lattice":
         """The same lattice with at most one transition id on each arc."""
@@ -148,6 +184,12 @@ class Lattice:
     def to_compact(self) -> "Lattice":
         """The same lattice as a compact one, its states and arcs as they are."""
         return self if self.is_compact else Lattice(_CORE.lattice_to_compact(self.core))
+
+
+def phone_starts(transitions: TransitionModel) -> np.ndarray:
+    """For each transition id the phone that begins with it, or 0; int32."""
+    begins = (transitions.tid_to_hmm_state == 0) & ~transitions.is_self_loop
+    return np.where(begins, transitions.tid_to_phone, 0).astype(np.int32)
 
 
 def read_lattices(path: str | os.PathLike) -> Iterator[tuple[str, Lattice]]:

@@ -67,15 +67,15 @@ def test_scales_choose_the_path():
     assert (list(by_graph.words), list(by_graph.tids)) == ([1, 2], [7, 8])
     assert (by_graph.graph_cost, by_graph.acoustic_cost) == (3.5, 31.0)
     assert (list(by_graph.begins), list(by_graph.ends)) == ([0, 1], [1, 2])
-    by_acoustics = small().best_path(lm_scale=0.0)
+    by_acoustics = small().best_path(acoustic_scale=1.0, lm_scale=0.0)
     assert list(by_acoustics.words) == [1, 3]
-    assert [list(path.words) for path in small().nbest(9)] == [[1, 3], [1, 2]]
+    assert [list(path.words) for path in small().nbest(9, acoustic_scale=1.0)] == [[1, 3], [1, 2]]
 
 
 def test_pruning_keeps_the_best_path():
-    assert small().prune(0.0).num_arcs == 2
-    assert small().prune(13.9).num_arcs == 2
-    assert small().prune(14.1).num_arcs == 3
+    assert small().prune(0.0, acoustic_scale=1.0).num_arcs == 2
+    assert small().prune(13.9, acoustic_scale=1.0).num_arcs == 2
+    assert small().prune(14.1, acoustic_scale=1.0).num_arcs == 3
 
 
 def test_an_empty_lattice_has_no_path():

@@ -1,0 +1,116 @@
+"""Determinization against Kaldi's, and against all paths of small random lattices."""
+
+from types import SimpleNamespace
+
+import golden_lattices as kaldi
+import numpy as np
+import pytest
+
+from kdspeech.decode import Lattice
+from kdspeech.hmm import AcousticModel
+from kdspeech.io.errors import InputError
+
+CASES = [
+    ("det.mono", "mono", True),
+    ("det_wordonly.mono", "mono", False),
+    ("det_minimized.mono", "mono", True),
+    ("det.tri3b", "tri3b", True),
+]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("name", "system", "phone_determinize"), CASES)
+def test_determinization_is_kaldis(golden, name, system, phone_determinize):
+    transitions = AcousticModel.read(golden / "gmm" / "models" / f"{system}.mdl").transitions
+    expected = kaldi.lattices(golden, name)
+    for utterance, raw in kaldi.lattices(golden, f"raw.{system}").items():
+        lattice = raw.determinize(
+            transitions, beam=6, acoustic_scale=0.1, phone_determinize=phone_determinize
+        )
+        # The raw lattice's text has six digits: 0.0005 on each of a few hundred arcs.
+        kaldi.assert_same_paths(lattice, expected[utterance], atol=0.03)
+        if "minimized" not in name:
+            assert lattice.num_arcs == expected[utterance].num_arcs
+
+
+def transitions(num_tids: int) -> SimpleNamespace:
+    """Of a model with phones of two transition ids, 1 and 2, 3 and 4, ...; odd ones begin."""
+    tids = np.arange(num_tids + 1)
+    return SimpleNamespace(
+        tid_to_hmm_state=np.where(tids % 2, 0, 1),
+        is_self_loop=tids % 2 == 0,
+        tid_to_phone=(tids + 1) // 2,
+    )
+
+
+def random_lattice(seed: int, frames: int = 5, width: int = 3) -> Lattice:
+    """`width` states per frame; arcs with and without words, and some without transition id."""
+    random = np.random.default_rng(seed)
+    offsets, arcs, num_states = [0, 0], [[]], 1 + frames * width
+    for state in range(1 + (frames - 1) * width):
+        first = 1 + (state + width - 1) // width * width
+        for _ in range(random.integers(2, 5)):
+            word = int(random.choice([0, 0, 1, 2, 3]))
+            tid = int(random.integers(1, 7))
+            arcs[state].append((tid, word, first + random.integers(width), *random.random(2) * 4))
+        if state % width and random.random() < 0.5:
+            arcs[state].append((0, int(random.integers(3)), state + 1, *random.random(2)))
+        arcs.append([])
+    arcs += [[] for _ in range(num_states - len(arcs))]
+    offsets = np.concatenate([[0], np.cumsum([len(a) for a in arcs])])
+    finals = [(np.inf, np.inf)] * (num_states - width) + [(0.5 * i, 0.0) for i in range(width)]
+    return Lattice.from_arrays(offsets, sum(arcs, []), finals)
+
+
+def best_of_words(lattice: Lattice) -> dict[tuple, tuple]:
+    best = {}
+    for path in lattice.nbest(200_000, acoustic_scale=0.5):
+        best.setdefault(tuple(path.words), path)
+    return best
+
+
+@pytest.mark.parametrize("phone_determinize", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+def test_each_word_sequence_keeps_its_best_path(seed, phone_determinize):
+    lattice = random_lattice(seed)
+    expected = best_of_words(lattice)
+    for beam in (1.5, 1000.0):
+        found = lattice.determinize(
+            transitions(6), beam, acoustic_scale=0.5, phone_determinize=phone_determinize
+        )
+        paths = best_of_words(found)
+        assert len(paths) == len(found.nbest(200_000))
+        limit = beam + next(iter(expected.values())).graph_cost
+        limit += 0.5 * next(iter(expected.values())).acoustic_cost
+        for words, path in expected.items():
+            cost = path.graph_cost + 0.5 * path.acoustic_cost
+            if cost < limit - 1e-3:
+                ours = paths[words]
+                assert ours.graph_cost + 0.5 * ours.acoustic_cost == pytest.approx(cost, abs=1e-3)
+                assert len(ours.tids) == 5
+        if beam == 1000.0:
+            assert paths.keys() == expected.keys()
+
+
+def test_little_memory_means_a_smaller_beam_but_the_best_path():
+    lattice = random_lattice(3, frames=14)
+    best = lattice.best_path(acoustic_scale=0.5)
+    whole = lattice.determinize(transitions(6), beam=6, acoustic_scale=0.5)
+    assert whole.num_arcs > 1000
+    for max_mem in (20_000, 100_000, 1_000_000):
+        lattice_ = lattice.determinize(transitions(6), 6, acoustic_scale=0.5, max_mem=max_mem)
+        assert 0 < lattice_.num_arcs <= whole.num_arcs
+        path = lattice_.best_path(acoustic_scale=0.5)
+        assert list(path.words) == list(best.words)
+        assert path.graph_cost == pytest.approx(best.graph_cost, abs=1e-4)
+
+
+def test_what_cannot_be_determinized():
+    empty = Lattice.from_arrays([0], [], [])
+    assert empty.determinize(transitions(6)).num_states == 0
+    dead_end = Lattice.from_arrays([0, 1, 1], [(1, 1, 1, 0.0, 0.0)], [(np.inf, np.inf)] * 2)
+    assert dead_end.determinize(transitions(6)).num_states == 0
+    with pytest.raises(InputError, match="the model lacks"):
+        random_lattice(0).determinize(transitions(4))
+    with pytest.raises(ValueError, match="beam"):
+        random_lattice(0).determinize(transitions(6), beam=0.0)
