@@ -138,7 +138,7 @@ def _print_table(table) -> None:
     """Prints a table that has rows; outside a terminal as wide as the table needs."""
     from rich.console import Console
 
-    from kdspeech.report.tables import to_rich
+    from kdspeech.report.table import to_rich
 
     if table.rows:
         console = Console()

@@ -4,16 +4,15 @@ from pathlib import Path
 
 from kdspeech.io.atomic import atomic_path
 from kdspeech.report.results import QUESTIONS, Results
+from kdspeech.report.table import Table, to_markdown
 from kdspeech.report.tables import (
     PROTOCOL_NAMES,
-    Table,
     chain_table,
     comparison_table,
     cost_table,
     direct_table,
     summarise,
     systems_table,
-    to_markdown,
     words_table,
 )
 

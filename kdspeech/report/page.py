@@ -7,66 +7,18 @@ from kdspeech.io.atomic import atomic_path
 from kdspeech.report import plots, tables
 from kdspeech.report.experiment import Experiment, read_crops
 from kdspeech.report.markdown import claim_tables, record, word_tables, words_title
+from kdspeech.report.markup import (
+    document,
+    facts,
+    figure_html,
+    folded,
+    grid,
+    notes_section,
+    paragraphs,
+    preformatted,
+)
 from kdspeech.report.results import QUESTIONS, Results
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f23; --muted: #5e6671; --grid: #d6dbe1;
-  --back: #fbfbfa; --card: #ffffff; --tint: #eef3fb; --s0: #1f5fc1; --s1: #c8540b; --s2: #14794a;
-  --s3: #9c2a94; --s4: #8a6d00; --s5: #0e7c86; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7e9ec; --muted: #a0a8b3; --grid: #353b43;
-  --back: #14171b; --card: #1b1f24; --tint: #1d2735; --s0: #79a9f5; --s1: #f29a5c; --s2: #5fcf9a;
-  --s3: #dd8bd6; --s4: #d8bd54; --s5: #5cc8d1; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 74rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
-h1 { font-size: 1.55rem; line-height: 1.25; margin: 0.6rem 0 0.4rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 0.7rem; padding-top: 0.7rem;
-  border-top: 1px solid var(--grid); }
-a { color: var(--s0); }
-nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; font-size: 0.92rem; margin: 0.8rem 0; }
-.headline { background: var(--tint); border-radius: 10px; padding: 0.9rem 1.1rem; }
-.headline p { margin: 0.3rem 0; }
-.headline p:first-child { font-size: 1.1rem; font-weight: 600; }
-.numbers { display: flex; flex-wrap: wrap; gap: 0.7rem; margin: 0.9rem 0 0; padding: 0; }
-.numbers div { background: var(--card); border: 1px solid var(--grid); border-radius: 8px;
-  padding: 0.5rem 0.8rem; flex: 1 1 9rem; }
-.numbers dt { font-size: 0.8rem; color: var(--muted); }
-.numbers dd { margin: 0; font-size: 1.35rem; font-weight: 650; }
-.numbers small { display: block; font-size: 0.78rem; font-weight: 400; color: var(--muted); }
-.facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.15rem 1rem;
-  font-size: 0.92rem; margin: 0.6rem 0; }
-.facts dt { color: var(--muted); } .facts dd { margin: 0; overflow-wrap: anywhere; }
-pre { background: var(--card); border: 1px solid var(--grid); border-radius: 8px;
-  padding: 0.6rem 0.8rem; overflow-x: auto; font-size: 0.85rem; white-space: pre-wrap; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr));
-  gap: 1rem; align-items: start; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--grid); border-radius: 10px;
-  padding: 0.6rem; }
-figcaption { font-size: 0.85rem; color: var(--muted); padding: 0.3rem 0.3rem 0; }
-svg.figure { display: block; width: 100%; height: auto; max-width: 36rem; margin: 0 auto; }
-svg.figure * { stroke-linejoin: round; stroke-linecap: butt; }
-svg.figure text { font-family: inherit !important; }
-.table { overflow-x: auto; margin: 0.8rem 0 0.2rem; background: var(--card); border-radius: 10px;
-  border: 1px solid var(--grid); }
-table { border-collapse: collapse; width: 100%; font-size: 0.88rem; }
-caption { text-align: left; font-weight: 600; padding: 0.6rem 0.7rem 0.3rem; }
-th, td { padding: 0.32rem 0.7rem; text-align: left; vertical-align: top; white-space: nowrap; }
-thead th { color: var(--muted); font-weight: 600; border-bottom: 1px solid var(--grid); }
-tbody th { font-weight: 500; position: sticky; left: 0; background: var(--card); }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-td small { display: block; color: var(--muted); font-size: 0.76rem; }
-tr.break > * { border-top: 1px solid var(--grid); }
-.note { font-size: 0.82rem; color: var(--muted); margin: 0.2rem 0 1rem; }
-details > summary { cursor: pointer; font-weight: 600; padding: 0.3rem 0; }
-.notes { white-space: pre-wrap; }
-@media (max-width: 40rem) { body { font-size: 15px; } main { padding: 0.6rem 0.7rem 3rem; }
-  .numbers dd { font-size: 1.15rem; }
-  table { font-size: 0.8rem; } th, td { padding: 0.3rem 0.35rem; }
-  td small { font-size: 0.68rem; } .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
-  .facts dd { margin-bottom: 0.4rem; } tbody th { white-space: normal; min-width: 5.2rem; } }
-@media print { nav { display: none; } }
-"""
+from kdspeech.report.table import to_html
 
 
 def save_page(
@@ -96,33 +48,16 @@ def save_page(
         ("words", "Confusion and words", _words_section(results)),
         ("cost", "Cost", _cost_section(results)),
         ("crops", "Crops and soft labels", _crops_section(experiment)),
-        ("systems", "All systems", tables.to_html(tables.systems_table(results))),
-        ("notes", "Reading", _notes_section(notes)),
+        ("systems", "All systems", to_html(tables.systems_table(results))),
+        ("notes", "Reading", notes_section(notes)),
     ]
-    sections = [section for section in sections if section[2]]
     with atomic_path(path) as temporary:
-        temporary.write_text(_document(title, results, sections), encoding="utf-8")
-
-
-def _document(title: str, results: Results, sections: list[tuple[str, str, str]]) -> str:
-    links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for key, name, _ in sections)
-    body = "".join(
-        f'<section id="{key}"><h2>{html.escape(name)}</h2>\n{content}</section>\n'
-        for key, name, content in sections
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
-        f"{_headline(results)}\n<nav>{links}</nav>\n{body}</main></body></html>\n"
-    )
+        page = document(title, _headline(results), sections)
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _headline(results: Results) -> str:
-    sentences = tables.summarise(results, results.protocol)
-    paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
-    return f'<div class="headline">{paragraphs}{_numbers(results)}</div>'
+    return paragraphs(tables.summarise(results, results.protocol)) + _numbers(results)
 
 
 def _numbers(results: Results) -> str:
@@ -149,12 +84,8 @@ def _card(label: str, row) -> str:
 
 
 def _run_section(results: Results, commands: list[str]) -> str:
-    facts = "".join(
-        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>"
-        for key, value in record(results).items()
-    )
-    lines = html.escape("\n".join(commands))
-    return f'<pre>{lines}</pre><dl class="facts">{facts}</dl>{_trained_by(results)}'
+    commands_html = preformatted("\n".join(commands))
+    return commands_html + facts(record(results)) + _trained_by(results)
 
 
 def _trained_by(results: Results) -> str:
@@ -163,12 +94,7 @@ def _trained_by(results: Results) -> str:
     lines = "\n".join(dict.fromkeys(made.values()))
     if not lines:
         return ""
-    return _folded("Commands of the steps", f"<pre>{html.escape(lines)}</pre>")
-
-
-def _folded(summary: str, content: str, is_open: bool = False) -> str:
-    start = "<details open>" if is_open else "<details>"
-    return f"{start}<summary>{html.escape(summary)}</summary>{content}</details>"
+    return folded("Commands of the steps", preformatted(lines))
 
 
 def _accuracy_section(results: Results) -> str:
@@ -176,10 +102,10 @@ def _accuracy_section(results: Results) -> str:
     parts = []
     for protocol in sorted(results.protocols, key=lambda p: p != results.protocol):
         both = (tables.direct_table(results, protocol), tables.chain_table(results, protocol))
-        content = "".join(tables.to_html(table) for table in both if table.rows)
+        content = "".join(to_html(table) for table in both if table.rows)
         if content:
             summary = f"Test protocol: {tables.PROTOCOL_NAMES[protocol]}"
-            parts.append(_folded(summary, content, is_open=not parts))
+            parts.append(folded(summary, content, is_open=not parts))
     return "".join(parts)
 
 
@@ -189,8 +115,8 @@ def _length_section(results: Results) -> str:
         figure = plots.accuracy_by_length(results, protocol)
         name = tables.PROTOCOL_NAMES[protocol]
         caption = f"Test accuracy with 95 % intervals, {name}. Points are moved apart sideways."
-        figures.append(_figure(figure, f"length-{protocol}", caption))
-    return _grid(figures)
+        figures.append(figure_html(figure, f"length-{protocol}", caption))
+    return grid(figures)
 
 
 def _gains_section(results: Results) -> str:
@@ -203,20 +129,20 @@ def _gains_section(results: Results) -> str:
             f"{QUESTIONS[question].capitalize()} of the same length: paired over utterances and "
             "seeds, with 95 % intervals; soft labels."
         )
-        figures.append(_figure(figure, f"gain-{question}", caption))
-    folded = [_folded(table.title, tables.to_html(table)) for table in claim_tables(results)]
-    return _grid(figures) + "".join(folded)
+        figures.append(figure_html(figure, f"gain-{question}", caption))
+    claims = [folded(table.title, to_html(table)) for table in claim_tables(results)]
+    return grid(figures) + "".join(claims)
 
 
 def _curves_section(experiment: Experiment, results: Results) -> str:
     figure = plots.learning_curves(experiment, plots.curve_names(results))
     caption = "Mean over the seeds; the band goes from the least to the most."
-    return _grid([_figure(figure, "curves", caption)])
+    return grid([figure_html(figure, "curves", caption)])
 
 
 def _words_section(results: Results) -> str:
     figures = [
-        _figure(
+        figure_html(
             plots.confusion_figure(
                 words.confusion, results.classes, words_title(results, words.system)
             ),
@@ -225,13 +151,13 @@ def _words_section(results: Results) -> str:
         )
         for i, words in enumerate(results.words)
     ]
-    return _grid(figures) + "".join(tables.to_html(table) for table in word_tables(results))
+    return grid(figures) + "".join(to_html(table) for table in word_tables(results))
 
 
 def _cost_section(results: Results) -> str:
     caption = "One clip on one thread of the machine that scored it."
-    figure = _figure(plots.cost_by_length(results), "cost", caption)
-    return tables.to_html(tables.cost_table(results)) + _grid([figure])
+    figure = figure_html(plots.cost_by_length(results), "cost", caption)
+    return to_html(tables.cost_table(results)) + grid([figure])
 
 
 def _crops_section(experiment: Experiment) -> str:
@@ -243,20 +169,4 @@ def _crops_section(experiment: Experiment) -> str:
         "the crop, its likeliest words; green is the word of the whole clip."
     )
     figure = plots.spectrograms(crops, experiment.classes)
-    return _grid([_figure(figure, "crops", caption)])
-
-
-def _notes_section(notes: str) -> str:
-    return f'<div class="notes">{html.escape(notes.strip())}</div>' if notes.strip() else ""
-
-
-def _figure(figure, name: str, caption: str) -> str:
-    if figure is None:
-        return ""
-    svg = plots.to_svg(figure, name, html.escape(caption, quote=True))
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def _grid(figures) -> str:
-    content = "".join(figures)
-    return f'<div class="figures">{content}</div>' if content else ""
+    return grid([figure_html(figure, "crops", caption)])

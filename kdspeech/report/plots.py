@@ -1,92 +1,20 @@
-"""Figures of an experiment as inline SVG whose colours follow the page, light or dark.
+"""Figures of a keyword-spotting experiment."""
 
-matplotlib draws with the colours of `INK` and `SERIES`; `to_svg` turns each into the CSS variable
-of the same place (`--ink`, `--s0`, ...), which the page defines for both schemes. Text stays text.
-"""
+from collections.abc import Sequence
 
-import functools
-import io
-import re
-from collections.abc import Callable, Sequence
-
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from kdspeech.report.drawing import INK, SERIES, WIDTH, lines_of, new_figure, styled
 from kdspeech.report.experiment import CropExamples, Experiment, read_metrics, variant
 from kdspeech.report.results import Comparison, Results, Row
 from kdspeech.report.tables import PROTOCOL_NAMES
 
-INK, MUTED, GRID = "#1b1f23", "#5e6671", "#d6dbe1"
-SERIES = ("#1f5fc1", "#c8540b", "#14794a", "#9c2a94", "#8a6d00", "#0e7c86")
-"""Hues that differ for the colour-blind as well; no figure needs more lines than these."""
 
-_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {c: f"s{i}" for i, c in enumerate(SERIES)}
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-}
-WIDTH = 4.2  # inches: a phone then shows the text at nearly its own size
-
-
-def to_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an inline <svg> element; `name` keeps ids apart between figures of a page."""
-    out = io.StringIO()
-    empty = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure.savefig(out, format="svg", transparent=True, metadata=empty)
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    box = re.search(r'viewBox="[^"]*"', svg).group()
-    opening = f'<svg class="figure" role="img" aria-label="{description}" {box}>'
-    return opening + svg[svg.index(">") + 1 :].strip()
-
-
-def _styled(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
-    """Runs a drawing function in the page's style and leaves matplotlib's settings alone."""
-
-    @functools.wraps(draw)
-    def wrapped(*args, **kwargs):
-        with matplotlib.rc_context(_STYLE):
-            return draw(*args, **kwargs)
-
-    return wrapped
-
-
-def _figure(height: float, rows: int = 1, columns: int = 1, **options):
-    """A figure with axes in an array (rows, columns)."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-@_styled
+@styled
 def learning_curves(experiment: Experiment, names: Sequence[str]) -> Figure | None:
     """Training loss and dev accuracy by epoch: mean over seeds, a band from least to most.
 
@@ -97,7 +25,7 @@ def learning_curves(experiment: Experiment, names: Sequence[str]) -> Figure | No
     curves = {name: runs for name, runs in curves.items() if runs}
     if not curves:
         return None
-    figure, axes = _figure(5.0, 2, 1, sharex=True)
+    figure, axes = new_figure(5.0, 2, 1, sharex=True)
     panels = (("train_loss", "training loss"), ("dev_accuracy", "dev accuracy, %"))
     for ax, (key, label) in zip(axes[:, 0], panels, strict=True):
         for colour, (name, runs) in zip(SERIES, curves.items(), strict=False):
@@ -105,13 +33,9 @@ def learning_curves(experiment: Experiment, names: Sequence[str]) -> Figure | No
         ax.set_ylabel(label)
     axes[1, 0].set_xlabel("epoch")
     axes[1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = {name: line for ax in axes.flat for line, name in _lines(ax)}
+    handles = {name: line for ax in axes.flat for line, name in lines_of(ax)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
-
-
-def _lines(ax: Axes) -> list[tuple]:
-    return list(zip(*ax.get_legend_handles_labels(), strict=True))
 
 
 def _band(ax: Axes, runs: list[list[dict]], key: str, colour: str, label: str) -> None:
@@ -128,7 +52,7 @@ def _band(ax: Axes, runs: list[list[dict]], key: str, colour: str, label: str) -
         )
 
 
-@_styled
+@styled
 def accuracy_by_length(results: Results, protocol: str) -> Figure | None:
     """Accuracy against input length with 95 % intervals: distilled, clip labels, cut input.
 
@@ -139,7 +63,7 @@ def accuracy_by_length(results: Results, protocol: str) -> Figure | None:
     if not lines:
         return None
     teachers = [results.row(row.system, protocol) for row in results.systems("teacher")]
-    figure, axes = _figure(3.4)
+    figure, axes = new_figure(3.4)
     ax = axes[0, 0]
     trained = [row for _, rows in lines for row in rows if row.kind != "truncated"]
     low, high = _limits(trained + teachers)
@@ -243,7 +167,7 @@ def _point(ax: Axes, x: float, row: Row, colour: str, marker: str, label: str | 
     )
 
 
-@_styled
+@styled
 def gains(comparisons: Sequence[Comparison]) -> Figure | None:
     """Gain of each system with its 95 % interval under each protocol, zero marked.
 
@@ -255,7 +179,7 @@ def gains(comparisons: Sequence[Comparison]) -> Figure | None:
     present = {c.protocol for c in comparisons}
     protocols = [p for p in PROTOCOL_NAMES if p in present]
     offsets = np.linspace(-0.25, 0.25, len(protocols)) if len(protocols) > 1 else [0.0]
-    figure, axes = _figure(1.1 + (0.1 + 0.1 * len(protocols)) * len(labels))
+    figure, axes = new_figure(1.1 + (0.1 + 0.1 * len(protocols)) * len(labels))
     ax = axes[0, 0]
     for c in comparisons:
         k = protocols.index(c.protocol)
@@ -278,13 +202,13 @@ def _gain_label(c: Comparison) -> str:
     return f"{c.system}, {c.length_ms} ms" if c.system.startswith("mean of") else c.system
 
 
-@_styled
+@styled
 def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """The confusion matrix in % of the spoken word; cells are tinted, so both schemes work."""
     counts = np.asarray(confusion, dtype=float)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(classes)
-    figure, axes = _figure(WIDTH * 0.98)
+    figure, axes = new_figure(WIDTH * 0.98)
     ax = axes[0, 0]
     for i, j in np.argwhere(share > 0):
         colour = SERIES[0] if i == j else SERIES[1]
@@ -305,7 +229,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str], title: str) 
     return figure
 
 
-@_styled
+@styled
 def cost_by_length(results: Results) -> Figure | None:
     """Multiply-adds and latency of one clip by input length; None with a single length."""
     rows = {row.length_ms: row for row in results.systems() if row.kind != "truncated"}
@@ -315,7 +239,7 @@ def cost_by_length(results: Results) -> Figure | None:
     panels = [("multiply-adds, millions", [rows[n].macs / 1e6 for n in lengths])]
     if all(rows[n].latency_ms is not None for n in lengths):
         panels.append(("latency of one clip, ms", [rows[n].latency_ms for n in lengths]))
-    figure, axes = _figure(2.5, 1, len(panels), sharey=True)
+    figure, axes = new_figure(2.5, 1, len(panels), sharey=True)
     for colour, ax, (label, values) in zip(SERIES, axes[0], panels, strict=False):
         bars = ax.barh(range(len(lengths)), values, color=colour, height=0.62, alpha=0.8)
         ax.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
@@ -327,14 +251,14 @@ def cost_by_length(results: Results) -> Figure | None:
     return figure
 
 
-@_styled
+@styled
 def spectrograms(crops: CropExamples, classes: Sequence[str], most: int = 4) -> Figure:
     """Mel spectrograms with the crop marked, and the teacher's label for it as bars.
 
     40 mel bands, 30 ms windows and a 10 ms shift, in dB below each clip's loudest cell.
     """
     count = min(most, len(crops.waves))
-    figure, axes = _figure(2.0 * count, count, 2, width_ratios=[1.7, 1])
+    figure, axes = new_figure(2.0 * count, count, 2, width_ratios=[1.7, 1])
     for i in range(count):
         _spectrogram(axes[i, 0], crops, i)
         _soft_label(axes[i, 1], crops, i, classes)

@@ -5,7 +5,7 @@ import matplotlib
 import pytest
 import synthetic
 
-from kdspeech.report import plots
+from kdspeech.report import drawing, plots
 from kdspeech.report.experiment import read_experiment
 from kdspeech.report.page import save_page
 from kdspeech.report.results import compute_results
@@ -97,7 +97,7 @@ def test_headline_run_and_escapes(text):
 def test_phone_and_both_schemes(text):
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
     assert "@media (prefers-color-scheme: dark)" in text
-    for colour in (plots.INK, plots.GRID, *plots.SERIES):
+    for colour in (drawing.INK, drawing.GRID, *drawing.SERIES):
         assert colour not in text.partition("<body>")[2]
 
 
@@ -113,13 +113,13 @@ def test_page_of_a_teacher_alone(tmp_path):
 
 def test_matplotlib_settings_stay(results):
     before = dict(matplotlib.rcParams)
-    plots.to_svg(plots.accuracy_by_length(results, "center"), "x", "d")
+    drawing.to_svg(plots.accuracy_by_length(results, "center"), "x", "d")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_figures_are_the_same_again(results):
     first, again = (
-        plots.to_svg(plots.accuracy_by_length(results, "center"), "x", "d") for _ in range(2)
+        drawing.to_svg(plots.accuracy_by_length(results, "center"), "x", "d") for _ in range(2)
     )
     assert first == again
 

@@ -6,9 +6,8 @@ from rich.console import Console
 from kdspeech.report.experiment import read_experiment
 from kdspeech.report.markdown import render_markdown
 from kdspeech.report.results import compute_results
+from kdspeech.report.table import Cell, Table, to_html, to_markdown, to_rich
 from kdspeech.report.tables import (
-    Cell,
-    Table,
     chain_table,
     comparison_table,
     confusion_table,
@@ -17,9 +16,6 @@ from kdspeech.report.tables import (
     millions,
     probability,
     systems_table,
-    to_html,
-    to_markdown,
-    to_rich,
     words_table,
 )
 
