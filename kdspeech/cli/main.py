@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from kdspeech.cli import corpus, data, distill, feats, lm, models, options, pack, report
+from kdspeech.cli import corpus, data, distill, feats, graph, lm, models, options, pack, report
 from kdspeech.io.errors import InputError
 
 
@@ -45,6 +45,7 @@ app.add_typer(distill.app, name="distill", help="Trains teachers and distils the
 app.add_typer(feats.app)
 app.add_typer(lm.app, name="lm", help="N-gram language models.")
 app.command()(lm.arpa_to_fst)
+app.command()(graph.prepare_lang)
 app.command()(options.options)
 app.command()(report.score)
 app.command()(report.report)

@@ -1,0 +1,43 @@
+"""`kds prepare-lang`: the language side of a recogniser as Kaldi's directories."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdspeech.cli.console import say
+
+
+def prepare_lang(
+    dict_dir: Annotated[
+        Path, typer.Argument(metavar="DICT", help="Directory with lexicon.txt and phone lists.")
+    ],
+    lang_dir: Annotated[Path, typer.Argument(metavar="LANG", help="Made, or replaced.")],
+    oov: Annotated[str, typer.Option(help="The word that unknown words are taken for.")] = "<UNK>",
+    position_dependent_phones: Annotated[
+        bool, typer.Option(help="Tell phones apart by their place in the word.")
+    ] = False,
+    sil_prob: Annotated[float, typer.Option(help="Probability of silence between words.")] = 0.5,
+    share_silence_phones: Annotated[
+        bool, typer.Option(help="All phones of silence share their pdfs.")
+    ] = False,
+    num_sil_states: Annotated[int, typer.Option(min=1)] = 5,
+    num_nonsil_states: Annotated[int, typer.Option(min=1)] = 3,
+) -> None:
+    """Make a lang directory from a dictionary directory, as Kaldi's prepare_lang.sh."""
+    from kdspeech.graph.lang import Lang
+    from kdspeech.graph.prepare_lang import prepare_lang
+
+    prepare_lang(
+        dict_dir,
+        lang_dir,
+        oov,
+        position_dependent_phones,
+        sil_prob,
+        share_silence_phones,
+        num_sil_states,
+        num_nonsil_states,
+    )
+    lang = Lang.read(lang_dir)
+    num_phones = len(lang.silence_phones) + len(lang.nonsilence_phones)
+    say(f"{lang_dir}: {len(lang.words)} words, {num_phones} phones")
