@@ -8,6 +8,7 @@ from kdspeech.models.bc_resnet import BCResNet
 from kdspeech.models.build import MODELS, build_model
 from kdspeech.models.ds_cnn import DSCNN
 from kdspeech.models.ensemble import Ensemble
+from kdspeech.models.highway import DNN, HighwayDNN
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
@@ -16,11 +17,13 @@ from kdspeech.models.resnet import ResNet
 from kdspeech.models.tc_resnet import TCResNet
 
 __all__ = [
+    "DNN",
     "MLP",
     "MODELS",
     "BCResNet",
     "DSCNN",
     "Ensemble",
+    "HighwayDNN",
     "InputNorm",
     "Res15",
     "Res8",

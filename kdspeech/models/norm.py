@@ -11,18 +11,24 @@ class InputNorm(nn.Module):
 
     They are 0 and 1 (no change) until `estimate` or a checkpoint sets them.
 
-    Shape: (batch, frames, dim) -> the same.
+    Args:
+      dim: feature dimensions.
+      axes: 3 for clips, 2 for frames.
+
+    Shape: (batch, frames, dim) or (frames, dim) -> the same.
     """
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, axes: int = 3):
         super().__init__()
+        self.axes = axes
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        if features.dim() != 3 or features.shape[2] != self.mean.numel():
+        if features.dim() != self.axes or features.shape[-1] != self.mean.numel():
+            shape = ("batch", "frames")[3 - self.axes :]
             raise ValueError(
-                f"the model takes features (batch, frames, {self.mean.numel()}), "
+                f"the model takes features ({', '.join(shape)}, {self.mean.numel()}), "
                 f"got {tuple(features.shape)}"
             )
         return (features - self.mean) / self.std
