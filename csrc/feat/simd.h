@@ -35,6 +35,18 @@ KDSPEECH_INLINE void Store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p
 
 KDSPEECH_INLINE Vec Splat(float x) { return Vec{} + x; }
 
+// Splat(*p) by a load alone: gcc makes a load and a shuffle of the sum, and shuffles share a port
+// with multiplications.
+KDSPEECH_INLINE Vec LoadSplat(const float* p) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_set1_ps(*p));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vec>(_mm256_broadcast_ss(p));
+#else
+  return Splat(*p);
+#endif
+}
+
 KDSPEECH_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 
 // `v`, which the compiler must round to float here: it may not fuse the product that v is with

@@ -21,7 +21,7 @@ KDSPEECH_INLINE void AddTile(Strided a, const float* b, int64_t ldb, int k, floa
     Vec column[V];
     for (int v = 0; v < V; v++) column[v] = Load(b + v * kLanes);
     for (int i = 0; i < R; i++) {
-      const Vec factor = Splat(a.data[i * a.row + j * a.column]);
+      const Vec factor = LoadSplat(a.data + i * a.row + j * a.column);
       for (int v = 0; v < V; v++) sum[i][v] += factor * column[v];
     }
   }

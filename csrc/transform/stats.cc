@@ -12,7 +12,10 @@ namespace kdspeech {
 namespace {
 
 // Frames whose products are summed in floats before they are added to doubles.
-constexpr int kFloatFrames = 512;
+constexpr int kFloatFrames = 128;
+
+// Frames, of as many pdfs as it takes, that enter a matrix product together.
+constexpr int kBatch = 64;
 
 int Padded(int n) {
   const int lanes = ActiveGmmKernel().lanes;
@@ -87,17 +90,52 @@ class OuterSum {
   std::vector<float> triangles_;
 };
 
-// The sums over the Gaussians of a pdf that a frame brings into fMLLR and MLLT: rows of
-// posterior * means_invvars, then posterior * inv_vars, each `width` floats.
-class FrameTargets {
+// Frames of a matrix, gathered into rows of `width` floats from `dim` on zero.
+class FrameRows {
  public:
-  explicit FrameTargets(const Gaussians& gmms)
+  FrameRows(const float* features, const AlignedFrames& alignment, int dim, int width)
+      : features_(features), alignment_(alignment), dim_(dim), width_(width) {}
+
+  int size() const { return size_; }
+  int width() const { return width_; }
+  const float* data() const { return rows_.data(); }
+
+  void Clear() { size_ = 0; }
+
+  // Appends the frames of some entries; returns the first row of them.
+  float* Append(const int64_t* entries, int count) {
+    rows_.resize(std::max(rows_.size(), static_cast<size_t>(size_ + count) * width_));
+    float* const first = rows_.data() + static_cast<size_t>(size_) * width_;
+    float* row = first;
+    for (int j = 0; j < count; j++, row += width_) {
+      const int64_t frame = alignment_.frames[entries[j]];
+      std::fill(std::copy_n(features_ + frame * dim_, dim_, row), row + width_, 0.0f);
+    }
+    size_ += count;
+    return first;
+  }
+
+ private:
+  const float* const features_;
+  const AlignedFrames& alignment_;
+  const int dim_, width_;
+  int size_ = 0;
+  std::vector<float> rows_;
+};
+
+// The sums over the Gaussians of a pdf that frames bring into fMLLR and MLLT, as rows: posterior *
+// means_invvars, then posterior * inv_vars, each `width` floats.
+class TargetRows {
+ public:
+  explicit TargetRows(const Gaussians& gmms)
       : gmms_(gmms), width_(Padded(gmms.dim)), stride_(2 * width_) {}
 
   Strided MeansInvvars() const { return {rows_.data(), 1, stride_}; }
   Strided InvVars() const { return {rows_.data() + width_, 1, stride_}; }
 
-  void Compute(const PosteriorTile& tile) {
+  void Clear() { rows_.clear(); }
+
+  void Append(const PosteriorTile& tile) {
     parameters_.assign(static_cast<size_t>(tile.num_gaussians) * stride_, 0.0f);
     for (int i = 0; i < tile.num_gaussians; i++) {
       const int64_t start = static_cast<int64_t>(tile.first + i) * gmms_.dim;
@@ -105,9 +143,10 @@ class FrameTargets {
       std::copy_n(gmms_.means_invvars + start, gmms_.dim, row);
       std::copy_n(gmms_.inv_vars + start, gmms_.dim, row + width_);
     }
-    rows_.assign(static_cast<size_t>(tile.size) * stride_, 0.0f);
+    const size_t begin = rows_.size();
+    rows_.resize(begin + static_cast<size_t>(tile.size) * stride_, 0.0f);
     ActiveGmmKernel().add_product({tile.posteriors, 1, tile.stride}, parameters_.data(), stride_,
-                                  tile.size, stride_, tile.num_gaussians, rows_.data(), stride_);
+                                  tile.size, stride_, tile.num_gaussians, &rows_[begin], stride_);
   }
 
  private:
@@ -142,31 +181,6 @@ void AddOccupancy(const PosteriorTile& tile, double* occupancy) {
   }
 }
 
-// Frames of a tile, as rows of `width` floats from `dim` on zero.
-class TileFrames {
- public:
-  TileFrames(const float* features, const AlignedFrames& alignment, int dim, int width)
-      : features_(features), alignment_(alignment), dim_(dim), width_(width) {}
-
-  int width() const { return width_; }
-  float* Row(int j) { return rows_.data() + static_cast<size_t>(j) * width_; }
-
-  const float* Gather(const int64_t* entries, int size) {
-    rows_.assign(static_cast<size_t>(size) * width_, 0.0f);
-    for (int j = 0; j < size; j++) {
-      const int64_t frame = alignment_.frames[entries[j]];
-      std::copy_n(features_ + frame * dim_, dim_, Row(j));
-    }
-    return rows_.data();
-  }
-
- private:
-  const float* const features_;
-  const AlignedFrames& alignment_;
-  const int dim_, width_;
-  std::vector<float> rows_;
-};
-
 // Calls work(first_pdf, last_pdf) on a thread for each part of the pdfs, and adds the results.
 template <class Work>
 double SumOverParts(const ByPdf& by_pdf, int64_t num_threads, const Work& work) {
@@ -182,23 +196,28 @@ double SumOverParts(const ByPdf& by_pdf, int64_t num_threads, const Work& work) 
   return sum;
 }
 
+void AddToClass(int c, double weight, const float* frame, int dim, const LdaSums& sums) {
+  double* x = sums.x + static_cast<int64_t>(c) * dim;
+  sums.counts[c] += weight;
+  for (int d = 0; d < dim; d++) x[d] += weight * frame[d];
+}
+
 }  // namespace
 
 double AccumulateMle(const Gaussians& gmms, const float* features, const AlignedFrames& alignment,
                      int64_t num_frames, const float* summed, int dim, int num_threads,
                      const MleSums& sums) {
   const ByPdf by_pdf(alignment, num_frames, gmms.num_pdfs);
-  const int width = Padded(dim);
   return SumOverParts(by_pdf, num_threads, [&](int first, int last) {
-    TileFrames frames(summed, alignment, dim, width), squares(summed, alignment, dim, width);
+    FrameRows frames(summed, alignment, dim, Padded(dim));
     GaussianSum gaussians;
     double log_like = 0.0;
     ForEachTile(gmms, features, alignment, by_pdf, first, last, [&](const PosteriorTile& tile) {
-      const float* x = frames.Gather(tile.entries, tile.size);
-      gaussians.Add(tile, x, width, dim, sums.x);
-      const float* x2 = squares.Gather(tile.entries, tile.size);
-      for (float* v = squares.Row(0); v != squares.Row(tile.size); v++) *v *= *v;
-      gaussians.Add(tile, x2, width, dim, sums.x2);
+      frames.Clear();
+      float* const rows = frames.Append(tile.entries, tile.size);
+      gaussians.Add(tile, rows, frames.width(), dim, sums.x);
+      for (float* v = rows; v != rows + tile.size * frames.width(); v++) *v *= *v;
+      gaussians.Add(tile, rows, frames.width(), dim, sums.x2);
       AddOccupancy(tile, sums.occupancy);
       log_like += tile.log_like;
     });
@@ -213,20 +232,26 @@ double AccumulateFmllr(const Gaussians& posterior_gmms, const Gaussians& gmms,
   const int dim = gmms.dim;
   std::mutex mutex;
   return SumOverParts(by_pdf, num_threads, [&](int first, int last) {
-    FrameTargets targets(gmms);
     ProductSum k(dim, dim + 1);
     OuterSum g(dim, dim + 1);
-    TileFrames frames(features, alignment, dim, k.stride());
+    TargetRows targets(gmms);
+    FrameRows frames(features, alignment, dim, k.stride());
     double log_like = 0.0;
+    const auto flush = [&] {
+      k.Add(targets.MeansInvvars(), frames.data(), frames.size());
+      g.Add(targets.InvVars(), frames.data(), frames.width(), frames.size());
+      targets.Clear();
+      frames.Clear();
+    };
     const auto add = [&](const PosteriorTile& tile) {
-      targets.Compute(tile);
-      const float* extended = frames.Gather(tile.entries, tile.size);
-      for (int j = 0; j < tile.size; j++) frames.Row(j)[dim] = 1.0f;
-      k.Add(targets.MeansInvvars(), extended, tile.size);
-      g.Add(targets.InvVars(), extended, frames.width(), tile.size);
+      targets.Append(tile);
+      float* const rows = frames.Append(tile.entries, tile.size);
+      for (int j = 0; j < tile.size; j++) rows[j * frames.width() + dim] = 1.0f;
       log_like += tile.log_like;
+      if (frames.size() >= kBatch) flush();
     };
     ForEachTile(posterior_gmms, features, alignment, by_pdf, first, last, add);
+    flush();
     const std::lock_guard<std::mutex> lock(mutex);
     k.AddTo(sums.k);
     g.AddTo(sums.g);
@@ -241,24 +266,30 @@ double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* 
   const int dim = gmms.dim;
   std::mutex mutex;
   return SumOverParts(by_pdf, num_threads, [&](int first, int last) {
-    FrameTargets targets(gmms);
     OuterSum g(dim, dim);
     GaussianSum gaussians;
-    TileFrames frames(features, alignment, dim, Padded(dim));
+    TargetRows targets(gmms);
+    FrameRows frames(features, alignment, dim, Padded(dim));
     double log_like = 0.0;
+    const auto flush = [&] {
+      g.Add(targets.InvVars(), frames.data(), frames.width(), frames.size());
+      targets.Clear();
+      frames.Clear();
+    };
     const auto add = [&](const PosteriorTile& tile) {
-      targets.Compute(tile);
-      const float* y = frames.Gather(tile.entries, tile.size);
+      targets.Append(tile);
+      float* const rows = frames.Append(tile.entries, tile.size);
       const float* center = centers + static_cast<int64_t>(tile.pdf) * dim;
       for (int j = 0; j < tile.size; j++) {
-        for (int d = 0; d < dim; d++) frames.Row(j)[d] -= center[d];
+        for (int d = 0; d < dim; d++) rows[j * frames.width() + d] -= center[d];
       }
-      g.Add(targets.InvVars(), y, frames.width(), tile.size);
-      gaussians.Add(tile, y, frames.width(), dim, sums.y);
+      gaussians.Add(tile, rows, frames.width(), dim, sums.y);
       AddOccupancy(tile, sums.occupancy);
       log_like += tile.log_like;
+      if (frames.size() >= kBatch) flush();
     };
     ForEachTile(gmms, features, alignment, by_pdf, first, last, add);
+    flush();
     const std::lock_guard<std::mutex> lock(mutex);
     g.AddTo(sums.g);
     return log_like;
@@ -267,27 +298,25 @@ double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* 
 
 void AccumulateLda(const float* features, int dim, const AlignedFrames& alignment,
                    int64_t num_frames, int num_classes, int num_threads, const LdaSums& sums) {
-  constexpr int kTile = 64;
   const ByPdf by_class(alignment, num_frames, num_classes);
   std::mutex mutex;
   SumOverParts(by_class, num_threads, [&](int first, int last) {
     OuterSum xx(1, dim);
-    TileFrames frames(features, alignment, dim, dim);
-    int64_t entries[kTile];
-    float weights[kTile];
-    for (int c = first; c < last; c++) {
-      double* x = sums.x + static_cast<int64_t>(c) * dim;
-      for (int64_t begin = by_class.Begin(c); begin < by_class.Begin(c + 1); begin += kTile) {
-        const int size = static_cast<int>(std::min<int64_t>(kTile, by_class.Begin(c + 1) - begin));
-        for (int j = 0; j < size; j++) {
-          entries[j] = by_class.Order(begin + j);
-          weights[j] = alignment.weights[entries[j]];
-        }
-        xx.Add({weights, kTile, 1}, frames.Gather(entries, size), dim, size);
-        for (int j = 0; j < size; j++) {
-          sums.counts[c] += weights[j];
-          for (int d = 0; d < dim; d++) x[d] += static_cast<double>(weights[j]) * frames.Row(j)[d];
-        }
+    FrameRows frames(features, alignment, dim, dim);
+    int64_t entries[kBatch];
+    float weights[kBatch];
+    const int64_t end = by_class.Begin(last);
+    for (int64_t begin = by_class.Begin(first); begin < end; begin += kBatch) {
+      const int size = static_cast<int>(std::min<int64_t>(kBatch, end - begin));
+      for (int j = 0; j < size; j++) {
+        entries[j] = by_class.Order(begin + j);
+        weights[j] = alignment.weights[entries[j]];
+      }
+      frames.Clear();
+      const float* rows = frames.Append(entries, size);
+      xx.Add({weights, kBatch, 1}, rows, dim, size);
+      for (int j = 0; j < size; j++, rows += dim) {
+        AddToClass(alignment.pdfs[entries[j]], weights[j], rows, dim, sums);
       }
     }
     const std::lock_guard<std::mutex> lock(mutex);

@@ -1,5 +1,5 @@
 // Statistics of aligned frames under Gaussian mixtures, as matrix products over the frames of a
-// pdf: floats within some hundred frames, doubles beyond.
+// pdf: floats within a hundred frames, doubles beyond.
 #pragma once
 
 #include <cstdint>
