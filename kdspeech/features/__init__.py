@@ -3,7 +3,7 @@
 from kdspeech.features.crops import crop_features
 from kdspeech.features.extract import Fbank, Mfcc, Plp, simd_variants
 from kdspeech.features.fmllr import Fmllr, FmllrStats, estimate_fmllr
-from kdspeech.features.gaussians import Gaussians, GmmStats, Posteriors, log_likelihoods
+from kdspeech.features.gaussians import Gaussians, Posteriors, accumulate_gmms, log_likelihoods
 from kdspeech.features.lda import Lda, LdaStats, estimate_lda
 from kdspeech.features.mllt import Mllt, MlltStats, estimate_mllt
 from kdspeech.features.pitch import Pitch, process_pitch
@@ -19,6 +19,7 @@ from kdspeech.features.post import (
 )
 
 __all__ = [
+    "accumulate_gmms",
     "log_likelihoods",
     "estimate_mllt",
     "estimate_lda",
@@ -28,7 +29,6 @@ __all__ = [
     "Mllt",
     "LdaStats",
     "Lda",
-    "GmmStats",
     "Gaussians",
     "FmllrStats",
     "Fmllr",

@@ -6,7 +6,6 @@ import numpy as np
 
 from kdspeech import _core
 from kdspeech.features.arrays import feature_matrix, to_numpy, whole_number
-from kdspeech.features.packed import add_fields
 from kdspeech.io.errors import InputError
 
 
@@ -104,62 +103,75 @@ def threads(num_threads) -> int:
     return whole_number(num_threads, "num_threads", 1)
 
 
-def log_likelihoods(features, gmms, pdfs=None, num_threads: int = 1) -> np.ndarray:
+def log_likelihoods(
+    features, gmms, pdfs=None, *, num_threads: int = 1, name: str = "features"
+) -> np.ndarray:
     """Log-likelihoods (natural log) of frames under the pdfs of a model, as gmm-compute-likes.
 
     Args:
         features: (frames, dim).
         gmms: the mixtures (see Gaussians).
         pdfs: the pdfs wanted, all if None.
+        name: the utterance, for messages.
 
     Returns:
         (frames, pdfs) float32.
+
+    Raises:
+        InputError: features of another dimension or not finite, or so large that a log-likelihood
+            is not; a pdf that is not there.
     """
-    matrix = feature_matrix(features, dim=gmms.means_invvars.shape[1])
+    matrix = feature_matrix(features, name, gmms.means_invvars.shape[1])
     wanted = None if pdfs is None else np.atleast_1d(_whole(pdfs, "pdfs"))
-    return _core.transform.log_likelihoods(
+    result = _core.transform.log_likelihoods(
         core_gaussians(gmms), matrix, wanted, threads(num_threads)
     )
+    finite = np.isfinite(result)
+    if not finite.all():
+        frame = int(np.argmin(finite.all(axis=1)))
+        raise InputError(
+            f"{name}: frame {frame} has a log-likelihood that is NaN or infinite (look at its "
+            "features and CMVN statistics)"
+        )
+    return result
 
 
-class GmmStats:
-    """Statistics for the maximum likelihood update of mixtures, as gmm-acc-stats-ali.
+def accumulate_gmms(
+    features,
+    alignment,
+    gmms,
+    occupancy: np.ndarray,
+    x: np.ndarray,
+    x2: np.ndarray,
+    *,
+    weights=None,
+    summed=None,
+    num_threads: int = 1,
+    name: str = "features",
+) -> float:
+    """Adds to the statistics that the mixtures are updated from, as gmm-acc-stats-ali.
 
-    Attributes:
-        occupancy: (G,) sum of the Gaussians' posteriors.
-        x, x2: (G, dim) sums of the frames and of their squares, weighted by the posteriors.
-        count: frames, weighted. log_like: their log-likelihood.
+    Args:
+        features: (frames, dim), one utterance or, quicker, many one after the other.
+        alignment: (frames,) pdf ids, -1 where a frame is not used, or Posteriors.
+        gmms: the mixtures (see Gaussians).
+        occupancy: float64 (G,), where the posteriors of the Gaussians are added.
+        x, x2: float64 (G, other dim), where the frames and their squares are, by posterior.
+        weights: (frames,), of an alignment of pdf ids.
+        summed: (frames, other dim), features of the same frames that are summed instead of those
+            that the posteriors are computed on (as gmm-acc-stats-twofeats).
+        name: the utterance, for messages.
+
+    Returns:
+        The log-likelihood of the frames, weighted.
+
+    Raises:
+        InputError: lengths that differ, a pdf that is not there, features that are not finite:
+            nothing has been added then; or features so large that a log-likelihood is not finite.
     """
-
-    def __init__(self, num_gaussians: int, dim: int):
-        self.occupancy = np.zeros(num_gaussians)
-        self.x = np.zeros((num_gaussians, dim))
-        self.x2 = np.zeros((num_gaussians, dim))
-        self.count = self.log_like = 0.0
-
-    def accumulate(
-        self, features, alignment, gmms, *, weights=None, summed=None, num_threads: int = 1
-    ) -> "GmmStats":
-        """Adds frames; returns self.
-
-        Args:
-            features: (frames, dim), one utterance or many one after the other.
-            alignment: (frames,) pdf ids, -1 where a frame is not used, or Posteriors.
-            gmms: the mixtures (see Gaussians).
-            weights: (frames,), of an alignment of pdf ids.
-            summed: (frames, dim) other features of the same frames, to sum instead of those that
-                the posteriors are computed on (as gmm-acc-stats-twofeats).
-        """
-        matrix = feature_matrix(features, dim=gmms.means_invvars.shape[1])
-        entries = Posteriors.of(alignment, len(matrix), weights)
-        other = matrix if summed is None else feature_matrix(summed, "summed")
-        self.log_like += _core.transform.accumulate_mle(
-            core_gaussians(gmms), matrix, *entries, other, threads(num_threads),
-            self.occupancy, self.x, self.x2,
-        )  # fmt: skip
-        self.count += entries.count
-        return self
-
-    def __iadd__(self, other: "GmmStats") -> "GmmStats":
-        add_fields(self, other, ("occupancy", "x", "x2", "count", "log_like"))
-        return self
+    matrix = feature_matrix(features, name, gmms.means_invvars.shape[1])
+    entries = Posteriors.of(alignment, len(matrix), weights)
+    summed = matrix if summed is None else feature_matrix(summed, name, x.shape[1])
+    return _core.transform.accumulate_mle(
+        core_gaussians(gmms), matrix, *entries, summed, threads(num_threads), occupancy, x, x2
+    )

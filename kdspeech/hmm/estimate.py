@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdspeech.features.gaussians import accumulate_gmms
 from kdspeech.hmm.gmm import DiagGmms
 from kdspeech.hmm.mixtures import MIN_COUNT, PERTURB_FACTOR, POWER, merge_by_count, split_by_count
 from kdspeech.hmm.model import AcousticModel
@@ -66,31 +67,14 @@ class GmmStatistics:
             raise InputError(
                 f"{name}: {len(feats)} frames of features, {len(tids)} of the alignment"
             )
-        before = self.log_like
         pdfs = model.transitions.tid_to_pdf[tids]
-        order = np.argsort(pdfs, kind="stable")
-        present, starts = np.unique(pdfs[order], return_index=True)
-        for pdf, rows in zip(present, np.split(order, starts[1:]), strict=True):
-            self._add_pdf(model.gmms, int(pdf), feats[rows], summed[rows])
-        if not np.isfinite(self.log_like):
-            self.log_like = before
-            raise InputError(f"{name}: features or likelihoods that are NaN or infinite")
+        log_like = accumulate_gmms(
+            feats, pdfs, model.gmms, self.occupancy, self.x, self.x2, summed=summed, name=name
+        )
+        self.log_like += log_like
         self.transition_counts += np.bincount(tids, minlength=len(self.transition_counts))
         self.frames += len(tids)
-        return self.log_like - before
-
-    def _add_pdf(self, gmms: DiagGmms, pdf: int, feats: np.ndarray, summed: np.ndarray) -> None:
-        part = gmms.subset([pdf])
-        scores = part.gaussian_log_likelihoods(feats)
-        with np.errstate(invalid="ignore"):  # NaN is found in the sum
-            total = np.logaddexp.reduce(scores, axis=1)
-            posteriors = np.exp(scores - total[:, None]).astype(np.float64)
-        rows = slice(gmms.offsets[pdf], gmms.offsets[pdf + 1])
-        summed = summed.astype(np.float64)
-        self.occupancy[rows] += posteriors.sum(axis=0)
-        self.x[rows] += posteriors.T @ summed
-        self.x2[rows] += posteriors.T @ (summed * summed)
-        self.log_like += float(total.sum(dtype=np.float64))
+        return log_like
 
     def __iadd__(self, other: "GmmStatistics") -> "GmmStatistics":
         if self.x.shape != other.x.shape or len(self.transition_counts) != len(

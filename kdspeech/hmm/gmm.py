@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdspeech.features.gaussians import log_likelihoods
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiReader, KaldiWriter
 
 log = logging.getLogger(__name__)
-
-_FRAMES_AT_ONCE = 256  # bounds the memory of frames x Gaussians
 
 
 class DiagGmms:
@@ -99,7 +98,11 @@ class DiagGmms:
         return log_weights + 0.5 * norm.sum(axis=1)
 
     def log_likelihoods(
-        self, feats: np.ndarray, pdfs: Sequence[int] | None = None, name: str = "features"
+        self,
+        feats: np.ndarray,
+        pdfs: Sequence[int] | None = None,
+        name: str = "features",
+        num_threads: int = 1,
     ) -> np.ndarray:
         """Natural-log likelihoods of frames given pdfs, float32 (frames, pdfs).
 
@@ -110,48 +113,7 @@ class DiagGmms:
         Raises:
             InputError: features of another dimension, or not finite; names the utterance.
         """
-        feats = np.ascontiguousarray(feats, dtype=np.float32)
-        if feats.ndim != 2 or feats.shape[1] != self.dim:
-            raise InputError(
-                f"{name}: features of shape {feats.shape}, the model takes dimension {self.dim}"
-            )
-        chosen = self if pdfs is None else self.subset(pdfs)
-        result = np.empty((len(feats), chosen.num_pdfs), dtype=np.float32)
-        for first in range(0, len(feats), _FRAMES_AT_ONCE):
-            part = slice(first, first + _FRAMES_AT_ONCE)
-            result[part] = chosen._block_log_likelihoods(feats[part])
-        if not np.all(np.isfinite(result)):
-            frame = int(np.argmin(np.all(np.isfinite(result), axis=1)))
-            raise InputError(
-                f"{name}: frame {frame} has a log-likelihood that is NaN or infinite "
-                "(look at its features and CMVN statistics)"
-            )
-        return result
-
-    def gaussian_log_likelihoods(self, feats: np.ndarray) -> np.ndarray:
-        """Log of weight times density of each Gaussian, float32 (frames, G)."""
-        packed = np.concatenate([self.means_invvars, -0.5 * self.inv_vars], axis=1)
-        scores = np.concatenate([feats, feats * feats], axis=1) @ packed.T
-        scores += self.gconsts
-        return scores
-
-    def _block_log_likelihoods(self, feats: np.ndarray) -> np.ndarray:
-        scores, starts = self.gaussian_log_likelihoods(feats), self.offsets[:-1]
-        highest = np.maximum.reduceat(scores, starts, axis=1)
-        scores -= np.repeat(highest, self.sizes, axis=1)
-        np.exp(scores, out=scores)
-        return np.log(np.add.reduceat(scores, starts, axis=1)) + highest
-
-    def subset(self, pdfs: Sequence[int]) -> "DiagGmms":
-        """The mixtures of some pdfs only, in that order."""
-        rows = np.concatenate([np.arange(self.offsets[pdf], self.offsets[pdf + 1]) for pdf in pdfs])
-        return DiagGmms(
-            np.concatenate([[0], np.cumsum(self.sizes[np.asarray(pdfs)])]),
-            self.weights[rows],
-            self.means_invvars[rows],
-            self.inv_vars[rows],
-            self.gconsts[rows],
-        )
+        return log_likelihoods(feats, self, pdfs, num_threads=num_threads, name=name)
 
     @classmethod
     def read_from(cls, reader: KaldiReader) -> "DiagGmms":

@@ -106,11 +106,11 @@ def test_bad_frames_are_refused():
     with pytest.raises(InputError, match="utt1: transition id 9999"):
         stats.add(acoustic, feats, np.where(tids == tids[5], 9999, tids), name="utt1")
     feats[7, 1] = np.nan
-    with pytest.raises(InputError, match="utt1: .*NaN"):
+    with pytest.raises(InputError, match="utt1: nan in frame 7, column 1"):
         stats.add(acoustic, feats, tids, name="utt1")
-    with pytest.raises(InputError, match="utt1: frame 7 .*NaN"):
+    with pytest.raises(InputError, match="utt1: nan in frame 7"):
         acoustic.gmms.log_likelihoods(feats, name="utt1")
-    with pytest.raises(InputError, match=r"utt1: features of shape \(300, 3\)"):
+    with pytest.raises(InputError, match="utt1: 3 columns, must be 4"):
         acoustic.gmms.log_likelihoods(feats[:, 1:], name="utt1")
     assert stats.frames == 0 and stats.log_like == 0
 
