@@ -16,22 +16,27 @@ void SearchUtterance(const Loglikes& loglikes, Search* search) {
   search->Advance(loglikes.data, loglikes.num_frames, loglikes.num_pdfs);
 }
 
-}  // namespace
-
-Decoded Decode(const Loglikes& loglikes, Search* search, bool best_only) {
-  Decoded decoded;
+Decoded Decode(const Loglikes& loglikes, Search* search) {
   try {
     SearchUtterance(loglikes, search);
-    if (!search->Alive()) {
-      throw InputError("no path is left at frame " + std::to_string(search->NumFrames() - 1));
-    }
-    decoded.best = search->Best(true);
-    if (best_only) return decoded;
-    search->Finish();
-    decoded.lattice = search->RawLattice();
+    return Finish(search);
   } catch (const InputError& error) {
-    decoded.problem = error.what();
+    return {{}, {}, error.what()};
   }
+}
+
+}  // namespace
+
+Decoded Finish(Search* search) {
+  Decoded decoded;
+  if (!search->Alive()) {
+    decoded.problem = "no path is left at frame " + std::to_string(search->NumFrames() - 1);
+    return decoded;
+  }
+  decoded.best = search->Best(true);
+  if (search->Options().best_only) return decoded;
+  search->Finish();
+  decoded.lattice = search->RawLattice();
   return decoded;
 }
 
@@ -46,7 +51,7 @@ std::vector<Decoded> DecodeBatch(std::shared_ptr<const ScoredGraph> graph,
     if (begin == end) return;
     Search search(graph, options);
     for (size_t i = next++; i < results.size(); i = next++) {
-      results[i] = Decode(utterances[i], &search, options.best_only);
+      results[i] = Decode(utterances[i], &search);
     }
   });
   return results;

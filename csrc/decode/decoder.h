@@ -21,10 +21,12 @@ struct Decoded {
   std::string problem;  // why there is nothing; empty if there is something
 };
 
-// Decodes one utterance; `search` is for reuse. Bad input is told in Decoded::problem.
-Decoded Decode(const Loglikes& loglikes, Search* search, bool best_only);
+// What the search has found, which ends the utterance: the best path and, without best_only, the
+// lattice.
+Decoded Finish(Search* search);
 
-// Decodes utterances on `num_threads` threads, each taking the next one when it is free.
+// Decodes utterances on `num_threads` threads, each taking the next one when it is free. Bad input
+// is told in Decoded::problem.
 std::vector<Decoded> DecodeBatch(std::shared_ptr<const ScoredGraph> graph,
                                  const SearchOptions& options,
                                  const std::vector<Loglikes>& utterances, int64_t num_threads);

@@ -66,6 +66,12 @@ struct FstHead {
   int64_t start, num_states, num_arcs;
 };
 
+// The string as it may stand in a message.
+std::string Printable(std::string text) {
+  for (char& c : text) c = c > ' ' && c < 127 ? c : '?';
+  return text.substr(0, 40);
+}
+
 void SkipSymbolTable(Bytes* bytes) {
   if (bytes->Read<int32_t>() != kSymbolTableMagic) {
     throw InputError("graph: the symbol table in the file is damaged");
@@ -93,8 +99,8 @@ FstHead ReadHead(Bytes* bytes) {
   head.num_states = bytes->Read<int64_t>();
   head.num_arcs = bytes->Read<int64_t>();
   if ((head.type != "const" && head.type != "vector") || arc_type != "standard") {
-    throw InputError("graph: an FST of type " + head.type + " with arcs of type " + arc_type +
-                     "; const or vector, standard expected (use fstconvert)");
+    throw InputError("graph: an FST of type " + Printable(head.type) + " with arcs of type " +
+                     Printable(arc_type) + "; const or vector, standard expected (use fstconvert)");
   }
   if (head.flags & kHasInputSymbols) SkipSymbolTable(bytes);
   if (head.flags & kHasOutputSymbols) SkipSymbolTable(bytes);

@@ -1,5 +1,6 @@
 // Decoding graphs, alignment and the lattice decoder for Python.
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "decode/mapped_file.h"
 #include "decode/openfst.h"
 #include "feat/error.h"
+#include "python/lattice.h"
 #include "python/pybind.h"
 
 namespace py = pybind11;
@@ -101,6 +103,65 @@ Alignment PyAlign(const Graph& graph, const Array<float>& loglikes,
                scores);
 }
 
+// The decoder of one graph and model. Any number of threads may decode with it; its stream is for
+// one at a time.
+class PyDecoder {
+ public:
+  PyDecoder(const Graph& graph, const Array<int32_t>& tid_to_pdf, const SearchOptions& options)
+      : graph_(std::make_shared<const ScoredGraph>(graph, VectorOf(tid_to_pdf))),
+        options_(options),
+        stream_(graph_, options) {}
+
+  std::vector<Decoded> DecodeAll(const std::vector<Array<float>>& utterances,
+                                 int64_t num_threads) const {
+    std::vector<Loglikes> loglikes;
+    for (const Array<float>& array : utterances) loglikes.push_back(LoglikesOf(array));
+    py::gil_scoped_release release;
+    return DecodeBatch(graph_, options_, loglikes, num_threads);
+  }
+
+  void Start() {
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stream_.Start();
+    started_ = true;
+  }
+
+  void Advance(const Array<float>& chunk) {
+    const Loglikes loglikes = LoglikesOf(chunk);
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    CheckStarted();
+    stream_.Advance(loglikes.data, loglikes.num_frames, loglikes.num_pdfs);
+  }
+
+  BestPath Partial() {
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    CheckStarted();
+    return stream_.Best(false);
+  }
+
+  Decoded Finish() {
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    CheckStarted();
+    started_ = false;
+    return kdspeech::Finish(&stream_);
+  }
+
+ private:
+  void CheckStarted() const {
+    if (!started_) throw InputError("decoder: start() comes first");
+  }
+
+  std::shared_ptr<const ScoredGraph> graph_;
+  SearchOptions options_;
+  Search stream_;
+  bool started_ = false;
+  std::mutex mutex_;
+};
+
 void PybindGraph(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(GraphArc, tid, word, next, cost);
   py::class_<Graph>(m, "Graph")
@@ -159,6 +220,20 @@ void PybindBestPath(py::module_& m) {
       .def_readonly("retried", &Alignment::retried);
 }
 
+void PybindDecoder(py::module_& m) {
+  py::class_<Decoded>(m, "Decoded")
+      .def_readonly("best", &Decoded::best)
+      .def_readonly("problem", &Decoded::problem)
+      .def("take_lattice", [](Decoded& self) { return PyLattice(std::move(self.lattice)); });
+  py::class_<PyDecoder>(m, "Decoder")
+      .def(py::init<const Graph&, const Array<int32_t>&, const SearchOptions&>())
+      .def("decode", &PyDecoder::DecodeAll)
+      .def("start", &PyDecoder::Start)
+      .def("advance", &PyDecoder::Advance)
+      .def("partial", &PyDecoder::Partial)
+      .def("finish", &PyDecoder::Finish);
+}
+
 }  // namespace
 
 void PybindSearch(py::module_& module) {
@@ -167,6 +242,7 @@ void PybindSearch(py::module_& module) {
   PybindOptions(m);
   PybindBestPath(m);
   m.def("align", &PyAlign);
+  PybindDecoder(m);
 }
 
 }  // namespace kdspeech
