@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from kdspeech.data import frames
+from kdspeech.data.frames import FramePack
+from kdspeech.features import splice
+from kdspeech.io.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+LENGTHS = [5, 1, 9, 30]
+FEATS = [RANDOM.standard_normal((n, 3)).astype(np.float32) for n in LENGTHS]
+
+
+def utterances():
+    return [(f"u{i}", f"s{i // 2}", feats) for i, feats in enumerate(FEATS)]
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return FramePack.build(tmp_path / "pack", utterances())
+
+
+def test_what_was_packed_is_there(pack):
+    assert pack.utts == ["u0", "u1", "u2", "u3"] and pack.speakers == ["s0", "s0", "s1", "s1"]
+    for i, feats in enumerate(FEATS):
+        np.testing.assert_array_equal(pack[i], feats)
+    np.testing.assert_array_equal(pack["u2"], FEATS[2])
+
+
+def test_spliced_frames_are_kaldis(pack):
+    frames = np.arange(sum(LENGTHS))[::-1].copy()
+    expected = np.concatenate([splice(f, left_context=4, right_context=4) for f in FEATS])
+    np.testing.assert_array_equal(pack.spliced(frames, 4), expected[::-1])
+
+
+def test_an_epoch_shows_every_frame_once_in_another_order(pack, monkeypatch):
+    monkeypatch.setattr(frames, "BLOCK_FRAMES", 12)
+    chosen = np.array([0, 2, 3])
+    blocks = list(pack.blocks(chosen, seed=1))
+    assert len(blocks) > 1
+    everything = np.concatenate([np.arange(pack.offsets[i], pack.offsets[i + 1]) for i in chosen])
+    shown = np.concatenate(blocks)
+    np.testing.assert_array_equal(np.sort(shown), everything)
+    assert not np.array_equal(shown, np.concatenate(list(pack.blocks(chosen, seed=2))))
+    np.testing.assert_array_equal(shown, np.concatenate(list(pack.blocks(chosen, seed=1))))
+
+
+@pytest.mark.parametrize(
+    "bad,message",
+    [
+        (("u0", "s", FEATS[0]), "u0: comes twice"),
+        (("v", "s", FEATS[0][:, :2]), r"v: features are \(5, 2\), expected \(frames, 3\)"),
+        (("v", "s", FEATS[0][:0]), r"v: features are \(0, 3\)"),
+        (("v", "s", FEATS[0] * np.nan), "v: features that are not finite"),
+    ],
+)
+def test_bad_utterances_are_named_and_nothing_is_left(tmp_path, bad, message):
+    with pytest.raises(InputError, match=message):
+        FramePack.build(tmp_path / "pack", [*utterances(), bad])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_pack_or_a_damaged_one(tmp_path, pack):
+    with pytest.raises(InputError, match="no frame pack there"):
+        FramePack(tmp_path / "none")
+    with pytest.raises(InputError, match="no utterances"):
+        FramePack.build(tmp_path / "empty", [])
+    path = pack.path / frames.FEATS
+    data = path.read_bytes()
+    path.write_bytes(data[:-4])
+    with pytest.raises(InputError, match=f"cut short: {len(data) - 4} bytes"):
+        FramePack(pack.path)
