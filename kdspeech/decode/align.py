@@ -41,7 +41,7 @@ def align(
     """Finds the best path from the start to a final state (Kaldi's gmm-align-compiled).
 
     Args:
-        graph: a Graph, a kaldifst FST, or the bytes of an OpenFst binary file.
+        graph: a Graph, or what Graph.from_fst takes (TrainingGraphs makes them).
         loglikes: (frames, pdfs) natural logs.
         tid_to_pdf: int32 (num_tids + 1,), the column of each transition id; index 0 is unused.
             Transition ids that the graph lacks may have any.

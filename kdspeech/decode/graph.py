@@ -9,6 +9,7 @@ import numpy as np
 from kdspeech import _core
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
+from kdspeech.io.fst import Fst
 
 _CORE = _core.decode
 _COMPACT_MAGIC = b"KDSGRAPH"
@@ -42,11 +43,13 @@ class Graph:
 
     @classmethod
     def from_fst(cls, fst: Any) -> "Graph":
-        """Takes over a kaldifst FST, or the bytes of an OpenFst binary file.
+        """Takes over a kdspeech.io.fst.Fst, a kaldifst FST, or the bytes of an OpenFst binary file.
 
         Raises:
             InputError: the FST cannot be searched.
         """
+        if isinstance(fst, Fst):
+            fst = fst.to_bytes()
         return cls(_CORE.graph_from_openfst(fst if isinstance(fst, bytes) else fst_bytes(fst)))
 
     @classmethod

@@ -36,20 +36,9 @@ def lines(path):
     return path.read_text().splitlines()
 
 
-def golden_dict(golden, folder):
-    """The dictionary that the golden lang directory was made from, positions taken off."""
-    rows = (line.split() for line in lines(golden / "lattice/lexiconp_disambig.txt"))
-    lexicon = "".join(f"{w} {p} {' '.join(x[:-2] for x in phones)}\n" for w, p, *phones in rows)
-    names = [line.split()[0] for line in lines(golden / "lattice/phones.txt")]
-    phones = [name[:-2] for name in names if name.endswith("_B")]
-    others = "".join(f"{phone}\n" for phone in phones[2:])
-    write_dict(folder, lexicon, "lexiconp.txt", others=others)
-
-
 @pytest.mark.golden
-def test_equals_kaldis_lang(golden, tmp_path):
-    golden_dict(golden, tmp_path / "dict")
-    lang = prepare_lang(tmp_path / "dict", tmp_path / "lang", position_dependent=True)
+def test_equals_kaldis_lang(golden, golden_lang):
+    lang = golden_lang.folder
     here = golden / "lattice"
     for name in ("phones.txt", "words.txt"):
         assert (lang / name).read_text() == (here / name).read_text()

@@ -1,0 +1,172 @@
+"""H: from phones in context to transition ids.
+
+Kaldi composes with a transducer H; here every arc is replaced by the HMM of its phone in context,
+which comes to the same. Self-loops are left out until the graph is minimal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdspeech.hmm.topology import NO_PDF
+from kdspeech.hmm.transitions import TransitionModel
+from kdspeech.hmm.tree import DecisionTree
+from kdspeech.io.errors import InputError
+from kdspeech.io.fst import ARC, Fst
+
+EXIT = -1
+"""In an HMM's arcs: the state after the phone."""
+
+
+@dataclass(frozen=True)
+class Hmm:
+    """An HMM without self-loops as pieces of a graph.
+
+    The first and the last state are those before and after the phone; the others are numbered
+    from 0.
+
+    Attributes:
+        num_states: count of these states.
+        entry: ARC: the arcs into the HMM.
+        sources, inner: the other arcs and the states they leave; `next` may be EXIT.
+    """
+
+    num_states: int
+    entry: np.ndarray
+    sources: np.ndarray
+    inner: np.ndarray
+
+
+class HmmMaker:
+    """Makes the HMMs of phones in context.
+
+    Args:
+        tree, transitions: of one model.
+        transition_scale: of the transitions' log probabilities, self-loops apart.
+    """
+
+    def __init__(
+        self, tree: DecisionTree, transitions: TransitionModel, transition_scale: float = 1.0
+    ):
+        check_model(tree, transitions)
+        self.tree, self._transitions = tree, transitions
+        self._scale = transition_scale
+        forward = transitions.forward_log_probs[transitions.tid_to_state]
+        self._costs = -transition_scale * (transitions.log_probs - forward)
+        self._by_window: dict[tuple[int, ...], Hmm] = {}
+        self._by_pdfs: dict[tuple, Hmm] = {}
+
+    def hmm(self, window: Sequence[int]) -> Hmm:
+        """The HMM of the phone in the middle of a window of phones, 0 for none.
+
+        Raises:
+            InputError: the model does not know the phone.
+        """
+        window = tuple(window)
+        if window not in self._by_window:
+            phone = window[self.tree.central_position]
+            pdfs = tuple(self._pdfs(window, phone))
+            if (phone, pdfs) not in self._by_pdfs:
+                self._by_pdfs[phone, pdfs] = self._make(phone, pdfs)
+            self._by_window[window] = self._by_pdfs[phone, pdfs]
+        return self._by_window[window]
+
+    def _pdfs(self, window: tuple[int, ...], phone: int):
+        for pdf_class in range(self._transitions.topology.num_pdf_classes(phone)):
+            pdf = self.tree.compute(window, pdf_class)
+            if pdf is None:
+                raise InputError(
+                    f"the tree has no pdf for phone {phone} in {window} (is it of this lang?)"
+                )
+            yield pdf
+
+    def _make(self, phone: int, pdfs: tuple[int, ...]) -> Hmm:
+        states = self._transitions.topology.entry(phone)
+        rows = [row for number in range(len(states)) for row in self._arcs(phone, number, pdfs)]
+        if any(to == 0 for _, _, _, to in rows):  # then the first state is one of the phone's own
+            rows = [(-1, 0, 0.0, 0), *rows]
+        last, own = len(states) - 1, min(to for _, _, _, to in rows)
+        number = {state: state - own for state in range(-1, last)} | {last: EXIT}
+        table = np.array([(tid, 0, cost, number[to]) for _, tid, cost, to in rows], ARC)
+        sources = np.array([number[source] for source, *_ in rows])
+        entry = sources < 0
+        return Hmm(last - own, table[entry], sources[~entry], table[~entry])
+
+    def _arcs(self, phone: int, number: int, pdfs: tuple[int, ...]):
+        """(state, transition id, cost, next state) of one state's arcs, without its self-loop."""
+        state = self._transitions.topology.entry(phone)[number]
+        for arc, (to, prob) in enumerate(state.transitions):
+            if state.pdf_class == NO_PDF:
+                yield number, 0, -self._scale * np.log(prob), to
+            elif to != number:
+                pdf, loop_pdf = pdfs[state.pdf_class], pdfs[state.self_loop_pdf_class]
+                transition_state = self._transitions.transition_state(phone, number, pdf, loop_pdf)
+                tid = self._transitions.tid(transition_state, arc)
+                yield number, tid, self._costs[tid], to
+
+
+def check_model(tree: DecisionTree, transitions: TransitionModel) -> None:
+    """Raises InputError unless tree and model have the same number of pdfs."""
+    if tree.num_pdfs != transitions.num_pdfs:
+        raise InputError(
+            f"the tree has {tree.num_pdfs} pdfs, the model {transitions.num_pdfs}: "
+            "they are not of one system"
+        )
+
+
+def expand_hmms(fst: Fst, labels: Sequence[Hmm | int]) -> Fst:
+    """Replaces every arc by the HMM of its input label.
+
+    Arcs with one HMM into one state share it, as they do after composition with Kaldi's H.
+
+    Args:
+        fst: its input labels are indexes of `labels`.
+        labels: an HMM, or the label that takes the index's place (0: epsilon).
+    """
+    plain = np.array([-1 if isinstance(label, Hmm) else label for label in labels])
+    is_hmm = plain[fst.arcs["ilabel"]] < 0
+    kept = fst.arcs[~is_hmm]
+    kept["ilabel"] = plain[kept["ilabel"]]
+    sources, arcs = fst.sources[is_hmm], fst.arcs[is_hmm]
+    hmms, kinds = _distinct(labels)
+    blocks, place = np.unique(
+        kinds[arcs["ilabel"]] * fst.num_states + arcs["next"], return_inverse=True
+    )
+    kind, after = np.divmod(blocks, fst.num_states)
+    sizes = np.array([hmm.num_states for hmm in hmms], int)[kind]
+    first = fst.num_states + np.cumsum(sizes) - sizes
+
+    arc, entry = _repeat([hmm.entry for hmm in hmms], kind[place])
+    entry["olabel"] = arcs["olabel"][arc]
+    entry["cost"] += arcs["cost"][arc]
+    entry["next"] = _target(entry["next"], first[place][arc], after[place][arc])
+    block, inner = _repeat([hmm.inner for hmm in hmms], kind)
+    _, inner_sources = _repeat([hmm.sources for hmm in hmms], kind)
+    inner["next"] = _target(inner["next"], first[block], after[block])
+
+    all_sources = (fst.sources[~is_hmm], sources[arc], first[block] + inner_sources)
+    finals = np.concatenate([fst.finals, np.full(sizes.sum(), np.inf, np.float32)])
+    all_arcs = np.concatenate([kept, entry, inner])
+    return Fst.from_arcs(fst.start, np.concatenate(all_sources), all_arcs, finals)
+
+
+def _distinct(labels: Sequence[Hmm | int]) -> tuple[list[Hmm], np.ndarray]:
+    """The HMMs among the labels, each once, and for every label which of them it is."""
+    hmms = {id(label): label for label in labels if isinstance(label, Hmm)}
+    numbers = {key: number for number, key in enumerate(hmms)}
+    return list(hmms.values()), np.array([numbers.get(id(label), -1) for label in labels], int)
+
+
+def _repeat(tables: list[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tables with these numbers one after another, and which of `rows` each item is of."""
+    sizes = np.array([len(table) for table in tables], int)
+    counts = sizes[rows]
+    which = np.repeat(np.arange(len(rows)), counts)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = (np.cumsum(sizes) - sizes)[rows]
+    return which, np.concatenate(tables)[starts[which] + within]
+
+
+def _target(states: np.ndarray, first: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return np.where(states == EXIT, after, first + states)
