@@ -1,9 +1,6 @@
 // Lattices for Python.
 #include "python/lattice.h"
 
-#include <memory>
-#include <utility>
-
 #include "decode/lattice_determinize.h"
 #include "decode/lattice_io.h"
 #include "decode/lattice_path.h"
@@ -17,17 +14,6 @@ namespace {
 
 template <class T>
 using Array = PyLattice::Array<T>;
-
-// A read-only array that owns the vector's memory.
-template <class T>
-py::object ToArray(std::vector<T> values) {
-  auto owner = std::make_unique<std::vector<T>>(std::move(values));
-  std::vector<T>* data = owner.get();
-  const py::capsule free(owner.release(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  py::array_t<T> array(static_cast<py::ssize_t>(data->size()), data->data(), free);
-  array.attr("setflags")(py::arg("write") = false);
-  return std::move(array);
-}
 
 template <class T>
 py::object ReadOnly(const Array<T>& array, const char* name) {
@@ -72,16 +58,16 @@ PyLattice PyPrune(const PyLattice& lattice, const LatticeScales& scales, double 
 }
 
 // (lattice, effective beam).
-py::tuple PyDeterminize(const PyLattice& lattice, const std::vector<int32_t>& phone_starts,
+py::tuple PyDeterminize(const PyLattice& lattice, const Array<int32_t>& phone_starts,
                         double acoustic_scale, double beam, int64_t max_mem,
                         bool phone_determinize) {
   if (lattice.View().IsCompact()) throw py::value_error("determinize: lattice is compact");
   if (!(beam > 0.0)) throw py::value_error("determinize: beam must be positive");
   const DeterminizeOptions options{acoustic_scale, beam, max_mem, phone_determinize};
+  const std::vector<int32_t> starts(phone_starts.data(), phone_starts.data() + phone_starts.size());
   double effective_beam = beam;
-  PyLattice result = Released([&] {
-    return DeterminizePhonePruned(lattice.View(), phone_starts, options, &effective_beam);
-  });
+  PyLattice result = Released(
+      [&] { return DeterminizePhonePruned(lattice.View(), starts, options, &effective_beam); });
   return py::make_tuple(result, effective_beam);
 }
 
@@ -198,6 +184,7 @@ void PybindLattice(py::module_& module) {
     return Released([&] { return ToCompact(lattice.View()); });
   });
   PybindPaths(m);
+  PybindLatticePosterior(m);
   m.def("lattice_determinize", &PyDeterminize, py::arg("lattice"), py::arg("phone_starts"),
         py::arg("acoustic_scale"), py::arg("beam"), py::arg("max_mem"),
         py::arg("phone_determinize"));

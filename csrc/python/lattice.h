@@ -1,6 +1,10 @@
 // A lattice in numpy arrays: what every part of the core takes from and gives to Python.
 #pragma once
 
+#include <memory>
+#include <utility>
+#include <vector>
+
 #include "decode/lattice.h"
 #include "python/pybind.h"
 
@@ -32,5 +36,19 @@ class PyLattice {
   pybind11::object offsets_, arcs_, finals_, final_strings_, string_offsets_, tids_;
   LatticeView view_;
 };
+
+// A read-only array that owns the vector's memory.
+template <class T>
+pybind11::object ToArray(std::vector<T> values) {
+  auto owner = std::make_unique<std::vector<T>>(std::move(values));
+  std::vector<T>* data = owner.get();
+  const pybind11::capsule free(owner.release(),
+                               [](void* p) { delete static_cast<std::vector<T>*>(p); });
+  pybind11::array_t<T> array(static_cast<pybind11::ssize_t>(data->size()), data->data(), free);
+  array.attr("setflags")(pybind11::arg("write") = false);
+  return std::move(array);
+}
+
+void PybindLatticePosterior(pybind11::module_& m);
 
 }  // namespace kdspeech

@@ -10,6 +10,12 @@ from kdspeech.decode.lattice import (
     write_lattices,
     write_pack,
 )
+from kdspeech.decode.posteriors import (
+    Posteriors,
+    TidTables,
+    add_lattice_gradients,
+    lattice_posteriors,
+)
 
 __all__ = [
     "Alignment",
@@ -18,7 +24,11 @@ __all__ = [
     "Lattice",
     "LatticeDecoder",
     "LatticePack",
+    "Posteriors",
+    "TidTables",
+    "add_lattice_gradients",
     "align",
+    "lattice_posteriors",
     "read_lattices",
     "write_lattices",
     "write_pack",

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from kdspeech import _core
+from kdspeech.decode.posteriors import ACOUSTIC_SCALE, Posteriors, lattice_posteriors
 from kdspeech.hmm import TransitionModel
 from kdspeech.io import lattices as files
 from kdspeech.io.errors import InputError
 
 _CORE = _core.decode
-ACOUSTIC_SCALE = 0.1  # the decoder's default, and that of Kaldi's GMM recipes
 
 
 class Lattice:
@@ -103,8 +103,8 @@ class Lattice:
 
     @property
     def num_frames(self) -> int:
-        """How many frames the best path has."""
-        return len(self.best_path().tids)
+        """The number of frames, of the longest path if they differ."""
+        return _CORE.lattice_num_frames(self.core)
 
     def best_path(
         self,
@@ -176,6 +176,44 @@ class Lattice:
             lattice.core, starts, acoustic_scale, beam, max_mem, phone_determinize
         )
         return Lattice(core)
+
+    def posteriors(
+        self, acoustic_scale: float = ACOUSTIC_SCALE, lm_scale: float = 1.0
+    ) -> Posteriors:
+        """The posterior of each transition id in each frame (lattice-to-post).
+
+        Raises:
+            InputError: the lattice is empty.
+        """
+        return lattice_posteriors([self], acoustic_scale=acoustic_scale, lm_scale=lm_scale)[0]
+
+    def arc_posteriors(
+        self, acoustic_scale: float = ACOUSTIC_SCALE, lm_scale: float = 1.0
+    ) -> np.ndarray:
+        """The posterior of each arc, float64 (num_arcs,)."""
+        scales = _CORE.LatticeScales(acoustic_scale, lm_scale)
+        return _CORE.lattice_arc_posteriors(self.core, scales)
+
+    def rescore_acoustic(self, loglikes: np.ndarray, transitions: TransitionModel) -> "Lattice":
+        """The same lattice with acoustic costs from other scores.
+
+        Args:
+            loglikes: float32 (frames, pdfs), natural log, unscaled.
+            transitions: tells the pdf of each transition id.
+        Raises:
+            InputError: the numbers of frames differ, or a pdf is missing.
+        """
+        costs = _CORE.score_lattice_acoustics(self.core, transitions.tid_to_pdf, loglikes)
+        arcs, finals = self.arcs.copy(), self.finals.copy()
+        arcs["acoustic_cost"] = costs[0]
+        is_final = np.isfinite(finals["graph_cost"])
+        finals["acoustic_cost"][is_final] = costs[1][is_final]
+        return self._with(arcs, finals)
+
+    def _with(self, arcs: np.ndarray, finals: np.ndarray) -> "Lattice":
+        core = self.core
+        strings = (core.final_strings, core.string_offsets, core.tids)
+        return Lattice(_CORE.Lattice(core.offsets, arcs, finals, *strings))
 
     def to_state_level(self) -> "Lattice":
         """The same lattice with at most one transition id on each arc."""

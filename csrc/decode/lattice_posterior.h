@@ -1,0 +1,83 @@
+// The forward-backward algorithm on lattices: posteriors of transition ids (for MMI), and the
+// signed ones of minimum-risk training (sMBR, MPFE).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decode/lattice.h"
+#include "decode/lattice_path.h"
+
+namespace kdspeech {
+
+// Log likelihoods that take the place of a lattice's acoustic costs: loglikes[frame][pdf].
+struct AcousticScores {
+  const float* loglikes = nullptr;  // null: the lattice keeps its own
+  int64_t num_frames = 0, num_pdfs = 0;
+};
+
+// What the transition ids are; the index is the transition id, at 0 nothing.
+struct TidTables {
+  std::vector<int32_t> pdfs, phones;  // either may be empty where it is not needed
+  std::vector<bool> is_silence;       // of phones
+};
+
+enum class Accuracy {
+  kNone,
+  kSmbr,  // a frame is right where its pdf is that of the reference
+  kMpfe,  // ... its phone
+};
+
+struct PosteriorOptions {
+  LatticeScales scales;
+  Accuracy accuracy = Accuracy::kNone;
+  // All silence phones count as one where the reference is silence too; otherwise silence is
+  // never right (Kaldi's --one-silence-class).
+  bool one_silence_class = true;
+  // Added to the log probability of a path for each frame that is wrong (boosted MMI, Povey et
+  // al., 2008); `accuracy` says which are.
+  double boost = 0.0;
+};
+
+struct PosteriorEntry {
+  int32_t frame, tid;
+  float weight;
+};
+
+struct LatticePosteriors {
+  double log_likelihood = 0.0;  // of all paths together
+  double accuracy = 0.0;        // expected number of right frames; with kNone 0
+  int32_t num_frames = 0;
+  // The weight of each transition id in each frame, sorted by both, no zeros. Without accuracy (or
+  // with boost) the weight is the posterior probability; with it, the posterior times how much
+  // more accurate than the average the paths through it are: the derivative of the expected
+  // accuracy by the scaled log likelihood.
+  std::vector<PosteriorEntry> entries;
+};
+
+// `alignment`: the reference's transition ids, one for each frame of the lattice; null without
+// accuracy. Throws InputError where the frames of lattice, alignment and scores are not as many,
+// where the lattice is empty, or has a transition id or pdf that tables or scores lack.
+LatticePosteriors ComputePosteriors(const LatticeView& lattice, const AcousticScores& scores,
+                                    const TidTables& tables, const std::vector<int32_t>* alignment,
+                                    const PosteriorOptions& options);
+
+// As above, and instead of making entries adds their weights to `gradient`, (num_frames,
+// num_pdfs), by pdf.
+LatticePosteriors AccumulatePosteriors(const LatticeView& lattice, const AcousticScores& scores,
+                                       const TidTables& tables,
+                                       const std::vector<int32_t>* alignment,
+                                       const PosteriorOptions& options, int64_t num_frames,
+                                       int64_t num_pdfs, float* gradient);
+
+// The posterior probability of each arc.
+std::vector<double> ArcPosteriors(const LatticeView& lattice, const LatticeScales& scales);
+
+// The number of frames of the lattice's longest path.
+int32_t NumFrames(const LatticeView& lattice);
+
+// Writes the acoustic cost of each arc (num_arcs) and final cost (num_states) by `scores`.
+void ScoreAcoustics(const LatticeView& lattice, const AcousticScores& scores,
+                    const std::vector<int32_t>& tid_to_pdf, float* arc_costs, float* final_costs);
+
+}  // namespace kdspeech
