@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from kdspeech.cli import corpus, data, distill, feats, graph, lm, models, options, pack, report
+from kdspeech.cli import (
+    corpus,
+    data,
+    distill,
+    feats,
+    graph,
+    hmm,
+    lm,
+    models,
+    options,
+    pack,
+    report,
+)
 from kdspeech.io.errors import InputError
 
 
@@ -43,6 +55,7 @@ app.command()(pack.make_pack)
 app.command()(models.models)
 app.add_typer(distill.app, name="distill", help="Trains teachers and distils them into students.")
 app.add_typer(feats.app)
+app.add_typer(hmm.app)
 app.add_typer(lm.app, name="lm", help="N-gram language models.")
 app.command()(lm.arpa_to_fst)
 app.command()(graph.prepare_lang)

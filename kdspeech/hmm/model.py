@@ -30,6 +30,8 @@ class AcousticModel:
         """
         reader = KaldiReader.open(path)
         transitions = TransitionModel.read_from(reader)
+        if not reader.at_end() and reader.peek().startswith("<Nnet"):
+            raise InputError(f"{path}: is a neural network model, a GMM model is needed here")
         gmms = DiagGmms.read_from(reader)
         reader.finish()
         if transitions.num_pdfs > gmms.num_pdfs:

@@ -17,6 +17,7 @@ from kdspeech.io.errors import InputError
 
 _BINARY = b"\0B"
 _TOKEN = re.compile(rb"\s*(\S+)")
+_SPACE = re.compile(rb"\s*")
 _MAX_TOKEN = 100
 _FLOATS = {"FV": "<f4", "DV": "<f8", "FM": "<f4", "DM": "<f8"}
 _REALS = {4: "<f", 8: "<d"}
@@ -61,11 +62,22 @@ class KaldiReader:
         return cls(data, path)
 
     def fail(self, message: str, position: int | None = None) -> InputError:
-        """The error to raise: file, byte or line, message."""
-        at = self.position if position is None else position
-        line = self.data.count(b"\n", 0, at) + 1
-        place = f"byte {at}" if self.binary else f"line {line}"
+        """The error to raise: file, byte or line, message.
+
+        Args:
+            message: what is wrong.
+            position: where the wrong thing begins; if not given, it ends where the reader stands.
+        """
+        if self.binary:
+            place = f"byte {self.position if position is None else position}"
+        elif position is None:
+            place = f"line {self._line(self.position - 1)}"
+        else:
+            place = f"line {self._line(_SPACE.match(self.data, position).end())}"
         return InputError(f"{self.name}: {place}: {message}")
+
+    def _line(self, position: int) -> int:
+        return self.data.count(b"\n", 0, max(position, 0)) + 1
 
     def token(self) -> str:
         """The next word."""
@@ -196,7 +208,7 @@ class KaldiReader:
     def finish(self) -> None:
         """Raises InputError if something is left to be read."""
         if not self.at_end():
-            raise self.fail("has more contents than it should")
+            raise self.fail("has more contents than it should", self.position)
 
 
 class KaldiWriter:
