@@ -110,8 +110,10 @@ class DiagGmms:
             feats: (frames, dim).
             pdfs: pdf ids of the columns; all if not given.
             name: the utterance, for messages.
+            num_threads: threads to use.
         Raises:
-            InputError: features of another dimension, or not finite; names the utterance.
+            InputError: no frames, or features of another dimension or not finite; names the
+                utterance.
         """
         return log_likelihoods(feats, self, pdfs, num_threads=num_threads, name=name)
 

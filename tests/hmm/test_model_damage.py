@@ -20,6 +20,13 @@ def model():
     return AcousticModel(TransitionModel.from_tree(TREE, TOPOLOGY), gmms)
 
 
+def first_pdfs(gmms, count):
+    end = gmms.offsets[count]
+    return DiagGmms(
+        gmms.offsets[: count + 1], gmms.weights[:end], gmms.means_invvars[:end], gmms.inv_vars[:end]
+    )
+
+
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("kind", ["mdl", "tree"])
 def test_every_cut(tmp_path, kind, binary):
@@ -75,7 +82,7 @@ def test_other_files_for_models(tmp_path):
 
 def test_model_with_too_few_mixtures(tmp_path):
     whole = model()
-    AcousticModel(whole.transitions, whole.gmms.subset(range(7))).write(tmp_path / "final.mdl")
+    AcousticModel(whole.transitions, first_pdfs(whole.gmms, 7)).write(tmp_path / "final.mdl")
     with pytest.raises(InputError, match="name 8 pdfs, it holds mixtures for 7"):
         AcousticModel.read(tmp_path / "final.mdl")
 
@@ -109,7 +116,7 @@ def test_wrong_gconsts_are_computed_anew(tmp_path):
 def test_a_weight_of_zero_is_no_likelihood(tmp_path):
     whole = model()
     gmms = DiagGmms([0, 2], [1.0, 0.0], whole.gmms.means_invvars[:2], whole.gmms.inv_vars[:2])
-    one = whole.gmms.subset([0])
+    one = first_pdfs(whole.gmms, 1)
     alone = DiagGmms([0, 1], [1.0], one.means_invvars[:1], one.inv_vars[:1])
     feats = np.ones((3, 2), np.float32)
     np.testing.assert_allclose(gmms.log_likelihoods(feats), alone.log_likelihoods(feats), rtol=1e-6)
