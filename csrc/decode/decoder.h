@@ -17,18 +17,24 @@ struct Loglikes {
 
 struct Decoded {
   BestPath best;
-  Lattice lattice;      // empty with best_only
+  Lattice lattice;      // state-level; empty with best_only
+  Lattice compact;      // determinized, where that was asked for
   std::string problem;  // why there is nothing; empty if there is something
 };
 
-// What the search has found, which ends the utterance: the best path and, without best_only, the
-// lattice.
-Decoded Finish(Search* search);
+struct DecoderOptions {
+  SearchOptions search;
+  // As DeterminizePhonePruned takes them; empty: no determinization.
+  std::vector<int32_t> phone_starts;
+};
+
+// What the search has found, which ends the utterance.
+Decoded Finish(const DecoderOptions& options, Search* search);
 
 // Decodes utterances on `num_threads` threads, each taking the next one when it is free. Bad input
 // is told in Decoded::problem.
 std::vector<Decoded> DecodeBatch(std::shared_ptr<const ScoredGraph> graph,
-                                 const SearchOptions& options,
+                                 const DecoderOptions& options,
                                  const std::vector<Loglikes>& utterances, int64_t num_threads);
 
 struct Alignment {

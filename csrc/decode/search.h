@@ -63,8 +63,6 @@ class Search {
   // Throws InputError for options out of range.
   Search(std::shared_ptr<const ScoredGraph> graph, const SearchOptions& options);
 
-  const SearchOptions& Options() const { return options_; }
-
   // Begins an utterance; must come before the first Advance.
   void Start();
 

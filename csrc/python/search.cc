@@ -107,10 +107,15 @@ Alignment PyAlign(const Graph& graph, const Array<float>& loglikes,
 // one at a time.
 class PyDecoder {
  public:
-  PyDecoder(const Graph& graph, const Array<int32_t>& tid_to_pdf, const SearchOptions& options)
+  PyDecoder(const Graph& graph, const Array<int32_t>& tid_to_pdf, const SearchOptions& search,
+            const Array<int32_t>& phone_starts)
       : graph_(std::make_shared<const ScoredGraph>(graph, VectorOf(tid_to_pdf))),
-        options_(options),
-        stream_(graph_, options) {}
+        options_({search, VectorOf(phone_starts)}),
+        stream_(graph_, search) {
+    if (phone_starts.size() != 0 && phone_starts.size() <= graph.MaxTid()) {
+      throw InputError("the graph has transition ids that the model to determinize with lacks");
+    }
+  }
 
   std::vector<Decoded> DecodeAll(const std::vector<Array<float>>& utterances,
                                  int64_t num_threads) const {
@@ -147,7 +152,7 @@ class PyDecoder {
     const std::lock_guard<std::mutex> lock(mutex_);
     CheckStarted();
     started_ = false;
-    return kdspeech::Finish(&stream_);
+    return kdspeech::Finish(options_, &stream_);
   }
 
  private:
@@ -156,7 +161,7 @@ class PyDecoder {
   }
 
   std::shared_ptr<const ScoredGraph> graph_;
-  SearchOptions options_;
+  DecoderOptions options_;
   Search stream_;
   bool started_ = false;
   std::mutex mutex_;
@@ -224,9 +229,11 @@ void PybindDecoder(py::module_& m) {
   py::class_<Decoded>(m, "Decoded")
       .def_readonly("best", &Decoded::best)
       .def_readonly("problem", &Decoded::problem)
-      .def("take_lattice", [](Decoded& self) { return PyLattice(std::move(self.lattice)); });
+      .def("take_lattice", [](Decoded& self) { return PyLattice(std::move(self.lattice)); })
+      .def("take_compact", [](Decoded& self) { return PyLattice(std::move(self.compact)); });
   py::class_<PyDecoder>(m, "Decoder")
-      .def(py::init<const Graph&, const Array<int32_t>&, const SearchOptions&>())
+      .def(py::init<const Graph&, const Array<int32_t>&, const SearchOptions&,
+                    const Array<int32_t>&>())
       .def("decode", &PyDecoder::DecodeAll)
       .def("start", &PyDecoder::Start)
       .def("advance", &PyDecoder::Advance)

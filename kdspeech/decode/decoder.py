@@ -8,7 +8,8 @@ import numpy as np
 from kdspeech import _core
 from kdspeech.decode.align import loglike_array, pdf_array
 from kdspeech.decode.graph import Graph
-from kdspeech.decode.lattice import Lattice
+from kdspeech.decode.lattice import Lattice, phone_starts
+from kdspeech.hmm import TransitionModel
 from kdspeech.io.errors import InputError
 
 _CORE = _core.decode
@@ -21,7 +22,8 @@ class Decoded:
     `words` and `tids` (int32, one transition id per frame) of the best path, its `graph_cost` and
     `acoustic_cost` (-log likelihood without the acoustic scale). `reached_final`: the path ends in
     a final state of the graph; where none does, it ends in the best state of the last frame.
-    `lattice`: the state-level lattice, None with best_only. `problem`: why nothing was found;
+    `lattice`: the state-level lattice, None with best_only. `compact`: the determinized one, where
+    the decoder makes it (see Lattice.determinize). `problem`: why nothing was found;
     empty if something was.
     """
 
@@ -31,6 +33,7 @@ class Decoded:
     acoustic_cost: float
     reached_final: bool
     lattice: Lattice | None = None
+    compact: Lattice | None = None
     problem: str = ""
 
 
@@ -47,6 +50,7 @@ class LatticeDecoder:
         acoustic_scale: of the log-likelihoods.
         prune_interval: frames between two prunings of the lattice.
         best_only: no lattices, the best path alone: faster.
+        determinize: the TransitionModel, to have determinized lattices as well.
     Raises:
         InputError: options out of range, or a graph that does not match the model.
     """
@@ -62,6 +66,7 @@ class LatticeDecoder:
         acoustic_scale: float = 0.1,
         prune_interval: int = 25,
         best_only: bool = False,
+        determinize: TransitionModel | None = None,
     ):
         options = _CORE.SearchOptions()
         options.beam, options.lattice_beam = beam, lattice_beam
@@ -69,8 +74,10 @@ class LatticeDecoder:
         options.acoustic_scale = acoustic_scale
         options.prune_interval = prune_interval
         options.best_only = best_only
-        self._core = _CORE.Decoder(graph.core, pdf_array(tid_to_pdf), options)
-        self._best_only = best_only
+        starts = phone_starts(determinize) if determinize else np.empty(0, np.int32)
+        self._core = _CORE.Decoder(graph.core, pdf_array(tid_to_pdf), options, starts)
+        self._lattices = not best_only
+        self._compact = determinize is not None and not best_only
 
     def decode(self, loglikes: np.ndarray) -> Decoded:
         """Decodes (frames, pdfs) log-likelihoods.
@@ -120,19 +127,12 @@ class LatticeDecoder:
         return decoded
 
     def _decoded(self, core: "_CORE.Decoded") -> Decoded:
-        lattice = None if self._best_only or core.problem else Lattice(core.take_lattice())
-        return _from_path(core.best, lattice, core.problem)
+        found = not core.problem
+        lattice = Lattice(core.take_lattice()) if found and self._lattices else None
+        compact = Lattice(core.take_compact()) if found and self._compact else None
+        return _from_path(core.best, lattice, compact, core.problem)
 
 
-def _from_path(
-    path: "_CORE.BestPath", lattice: Lattice | None = None, problem: str = ""
-) -> Decoded:
-    return Decoded(
-        path.words,
-        path.tids,
-        path.graph_cost,
-        path.acoustic_cost,
-        path.reached_final,
-        lattice,
-        problem,
-    )
+def _from_path(path: "_CORE.BestPath", *others) -> Decoded:
+    costs = path.graph_cost, path.acoustic_cost
+    return Decoded(path.words, path.tids, *costs, path.reached_final, *others)

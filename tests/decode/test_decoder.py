@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from golden_decode import SYSTEMS, decoding_cases, system
-from golden_lattices import lattices
+from golden_lattices import assert_same_paths, lattices
 
 from kdspeech.decode import Graph, Lattice, LatticeDecoder
+from kdspeech.hmm import AcousticModel
 from kdspeech.io.errors import InputError
 
 UNLIMITED = 2**31 - 1  # Kaldi's default of max-active
@@ -188,3 +189,22 @@ def test_a_stream_must_be_started():
 def test_options_out_of_range(options):
     with pytest.raises(InputError, match="out of range"):
         LatticeDecoder(word_loop(), [-1, 0, 1], **options)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_determinized_lattices_are_kaldis(golden, name):
+    golden_system, kaldi = system(golden, name), lattices(golden, f"det.{name}")
+    transitions = AcousticModel.read(golden / "gmm" / "models" / f"{name}.mdl").transitions
+    decoder = LatticeDecoder(
+        golden_system.graph,
+        transitions.tid_to_pdf,
+        beam=13,
+        lattice_beam=6,
+        max_active=UNLIMITED,
+        determinize=transitions,
+    )
+    utterances = list(golden_system.loglikes)
+    decoded = decoder.decode_batch([golden_system.loglikes[u] for u in utterances], num_threads=2)
+    for utterance, found in zip(utterances, decoded, strict=True):
+        assert_same_paths(found.compact, kaldi[utterance], atol=2e-3)
