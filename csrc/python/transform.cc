@@ -1,4 +1,5 @@
-// Python face of csrc/transform; kdspeech/features/gaussians.py and transforms.py check the input.
+// Python face of csrc/transform; kdspeech/features/gaussians.py, fmllr.py and mllt.py check the
+// input.
 #include <optional>
 #include <string>
 #include <utility>
@@ -141,21 +142,6 @@ double PyAccumulateMllt(const PyGaussians& py_gmms, const FloatArray& centers,
                         sums);
 }
 
-void PyAccumulateLda(const FloatArray& features, const IntArray& frames, const IntArray& classes,
-                     const FloatArray& weights, int num_threads, DoubleArray& counts,
-                     DoubleArray& x, DoubleArray& xx) {
-  const int dim = features.ndim() == 2 ? static_cast<int>(features.shape(1)) : 0;
-  const Data data(features, dim, frames, classes, weights);
-  const int num_classes = static_cast<int>(counts.size());
-  CheckShape(counts, "counts", {num_classes});
-  CheckShape(x, "x", {num_classes, dim});
-  CheckShape(xx, "xx", {Triangle(dim)});
-  const LdaSums sums = {counts.mutable_data(), x.mutable_data(), xx.mutable_data()};
-  py::gil_scoped_release release;
-  AccumulateLda(data.features, dim, data.alignment, data.num_frames, num_classes, num_threads,
-                sums);
-}
-
 bool PyUpdateFmllr(const DoubleArray& k, const DoubleArray& g, double beta, int num_iters,
                    DoubleArray& transform) {
   const int dim = k.ndim() == 2 ? static_cast<int>(k.shape(0)) : 0;
@@ -194,7 +180,6 @@ void PybindTransform(py::module_& parent) {
   m.def("accumulate_mle", &PyAccumulateMle);
   m.def("accumulate_fmllr", &PyAccumulateFmllr);
   m.def("accumulate_mllt", &PyAccumulateMllt);
-  m.def("accumulate_lda", &PyAccumulateLda);
   m.def("update_fmllr", &PyUpdateFmllr);
   m.def("update_mllt", &PyUpdateMllt);
 }

@@ -196,12 +196,6 @@ double SumOverParts(const ByPdf& by_pdf, int64_t num_threads, const Work& work) 
   return sum;
 }
 
-void AddToClass(int c, double weight, const float* frame, int dim, const LdaSums& sums) {
-  double* x = sums.x + static_cast<int64_t>(c) * dim;
-  sums.counts[c] += weight;
-  for (int d = 0; d < dim; d++) x[d] += weight * frame[d];
-}
-
 }  // namespace
 
 double AccumulateMle(const Gaussians& gmms, const float* features, const AlignedFrames& alignment,
@@ -293,35 +287,6 @@ double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* 
     const std::lock_guard<std::mutex> lock(mutex);
     g.AddTo(sums.g);
     return log_like;
-  });
-}
-
-void AccumulateLda(const float* features, int dim, const AlignedFrames& alignment,
-                   int64_t num_frames, int num_classes, int num_threads, const LdaSums& sums) {
-  const ByPdf by_class(alignment, num_frames, num_classes);
-  std::mutex mutex;
-  SumOverParts(by_class, num_threads, [&](int first, int last) {
-    OuterSum xx(1, dim);
-    FrameRows frames(features, alignment, dim, dim);
-    int64_t entries[kBatch];
-    float weights[kBatch];
-    const int64_t end = by_class.Begin(last);
-    for (int64_t begin = by_class.Begin(first); begin < end; begin += kBatch) {
-      const int size = static_cast<int>(std::min<int64_t>(kBatch, end - begin));
-      for (int j = 0; j < size; j++) {
-        entries[j] = by_class.Order(begin + j);
-        weights[j] = alignment.weights[entries[j]];
-      }
-      frames.Clear();
-      const float* rows = frames.Append(entries, size);
-      xx.Add({weights, kBatch, 1}, rows, dim, size);
-      for (int j = 0; j < size; j++, rows += dim) {
-        AddToClass(alignment.pdfs[entries[j]], weights[j], rows, dim, sums);
-      }
-    }
-    const std::lock_guard<std::mutex> lock(mutex);
-    xx.AddTo(sums.xx);
-    return 0.0;
   });
 }
 

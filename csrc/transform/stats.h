@@ -48,16 +48,4 @@ double AccumulateMllt(const Gaussians& gmms, const float* centers, const float* 
                       const AlignedFrames& alignment, int64_t num_frames, int num_threads,
                       const MlltSums& sums);
 
-// Of each class: weights (num_classes) and weighted sums of x (num_classes, dim); and the sum of
-// x x^T over all, lower triangle row by row.
-struct LdaSums {
-  double* counts;
-  double* x;
-  double* xx;
-};
-
-// Adds to `sums` the frames of an alignment of frames to classes.
-void AccumulateLda(const float* features, int dim, const AlignedFrames& alignment,
-                   int64_t num_frames, int num_classes, int num_threads, const LdaSums& sums);
-
 }  // namespace kdspeech

@@ -49,12 +49,12 @@ class Posteriors(NamedTuple):
     def of(cls, alignment, num_frames: int, weights=None) -> "Posteriors":
         """From one pdf per frame, -1 where a frame is not used, and weights of the frames.
 
-        An alignment that is Posteriors already, or such a tuple, is checked and given back.
+        An alignment that is Posteriors already is checked and given back.
         """
-        if isinstance(alignment, tuple):
+        if isinstance(alignment, Posteriors):
             if weights is not None:
                 raise InputError("alignment: posteriors have their own weights; give no others")
-            return cls(*_entries(*alignment))
+            return cls(*_entries(*alignment, num_frames))
         pdfs = _whole(alignment, "alignment")
         if pdfs.shape != (num_frames,):
             raise InputError(f"alignment: shape {pdfs.shape} for {num_frames} frames")
@@ -84,10 +84,13 @@ def _weights(values) -> np.ndarray:
     return array
 
 
-def _entries(frames, pdfs, weights):
+def _entries(frames, pdfs, weights, num_frames: int):
     arrays = _whole(frames, "frames"), _whole(pdfs, "pdfs"), _weights(weights)
     if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 1:
         raise InputError(f"posteriors: shapes {[array.shape for array in arrays]} differ")
+    for frame in arrays[0].min(initial=0), arrays[0].max(initial=0):
+        if not 0 <= frame < max(1, num_frames):
+            raise InputError(f"posteriors: frame {frame} of {num_frames} frames")
     return arrays
 
 

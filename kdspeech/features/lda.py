@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdspeech import _core
 from kdspeech.features.arrays import feature_matrix, whole_number
-from kdspeech.features.gaussians import Posteriors, threads
-from kdspeech.features.packed import add_fields, symmetric, triangle
+from kdspeech.features.gaussians import Posteriors
+from kdspeech.features.packed import add_fields
 from kdspeech.io.errors import InputError
+
+MIN_PIVOT = 1e-10  # of a Cholesky decomposition, relative: below it is rounding
 
 
 class LdaStats:
@@ -16,7 +17,7 @@ class LdaStats:
 
     Attributes:
         counts: (num_classes,) frames of each class, weighted. x: (num_classes, dim) their sums.
-        xx: the sum of x x^T over all classes, lower triangle row by row.
+        xx: (dim, dim) the sum of x x^T over all classes.
     """
 
     def __init__(self, num_classes: int, dim: int):
@@ -24,16 +25,29 @@ class LdaStats:
         dim = whole_number(dim, "dim", 1, 10_000)
         self.counts = np.zeros(num_classes)
         self.x = np.zeros((num_classes, dim))
-        self.xx = np.zeros(triangle(dim))
+        self.xx = np.zeros((dim, dim))
 
-    def accumulate(self, features, classes, *, weights=None, num_threads: int = 1) -> "LdaStats":
+    def accumulate(self, features, classes, *, weights=None) -> "LdaStats":
         """Adds frames; returns self. The arguments are those of estimate_lda."""
         matrix = feature_matrix(features, dim=self.x.shape[1])
         entries = Posteriors.of(classes, len(matrix), weights)
-        _core.transform.accumulate_lda(
-            matrix, *entries, threads(num_threads), self.counts, self.x, self.xx
-        )
+        self._check(entries.pdfs)
+        order = np.argsort(entries.pdfs, kind="stable")
+        present, starts = np.unique(entries.pdfs[order], return_index=True)
+        x = matrix[entries.frames[order]].astype(np.float64)
+        weights = entries.weights[order].astype(np.float64)
+        weighted = x * weights[:, None]
+        self.counts[present] += np.add.reduceat(weights, starts)
+        self.x[present] += np.add.reduceat(weighted, starts)
+        self.xx += x.T @ weighted
         return self
+
+    def _check(self, classes: np.ndarray) -> None:
+        low, high = classes.min(initial=0), classes.max(initial=0)
+        if low < 0 or high >= len(self.counts):
+            raise InputError(
+                f"classes: {low} to {high}, must be from 0 to {len(self.counts) - 1}, or -1"
+            )
 
     def __iadd__(self, other: "LdaStats") -> "LdaStats":
         add_fields(self, other, ("counts", "x", "xx"))
@@ -47,7 +61,7 @@ class LdaStats:
         mean = self.x.sum(axis=0) / total
         used = self.counts > 0
         x, counts = self.x[used], self.counts[used, None]
-        second = symmetric(self.xx) / total
+        second = self.xx / total
         classes = (x / counts).T @ x / total
         return mean, second - classes, classes - np.outer(mean, mean)
 
@@ -57,13 +71,7 @@ class LdaStats:
         """The transform; the arguments are those of estimate_lda."""
         rows = whole_number(dim, "dim", 1, self.x.shape[1])
         mean, within, between = self.covariances()
-        try:
-            whiten = np.linalg.inv(np.linalg.cholesky(within))
-        except np.linalg.LinAlgError:
-            raise InputError(
-                f"LDA: the within-class covariance of {self.counts.sum():g} frames of "
-                f"{len(mean)} columns is singular; use more frames or leave out constant columns"
-            ) from None
+        whiten = np.linalg.inv(self._cholesky(within))
         ratios, vectors = np.linalg.eigh(whiten @ between @ whiten.T)
         ratios = np.maximum(ratios[::-1], 0.0)
         full = vectors.T[::-1] @ whiten
@@ -73,6 +81,18 @@ class LdaStats:
             full = np.column_stack([full, -full @ mean])
         full = full.astype(np.float32)
         return Lda(full[:rows].copy(), full, ratios)
+
+    def _cholesky(self, within: np.ndarray) -> np.ndarray:
+        try:
+            factor = np.linalg.cholesky(within)
+            if (np.diag(factor) ** 2 > MIN_PIVOT * np.diag(within)).all():
+                return factor
+        except np.linalg.LinAlgError:
+            pass
+        raise InputError(
+            f"LDA: the within-class covariance of {self.counts.sum():g} frames of {len(within)} "
+            "columns is singular; use more frames or leave out constant and repeated columns"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +120,6 @@ def estimate_lda(
     dim: int = 40,
     remove_offset: bool = False,
     within_class_factor: float = 1.0,
-    num_threads: int = 1,
 ) -> Lda:
     """Estimates linear discriminant analysis, as Kaldi's acc-lda and est-lda.
 
@@ -126,5 +145,5 @@ def estimate_lda(
     if num_classes is None:
         num_classes = int(entries.pdfs.max(initial=0)) + 1
     stats = LdaStats(num_classes, matrix.shape[1])
-    stats.accumulate(matrix, entries, num_threads=num_threads)
+    stats.accumulate(matrix, entries)
     return stats.estimate(dim, remove_offset, within_class_factor)
