@@ -177,10 +177,10 @@ fi
 
 if runs 9; then
   echo "== stage 9: score"
-  for split in dev test; do
-    for folder in "$exp"/*/"decode_$split" "$exp"/*/"decode_$split".si; do
-      kds score-wer "$data/$split" "$(dirname "$folder")/graph" "$folder" "${score[@]}"
-    done
+  for folder in "$exp"/*/decode_dev "$exp"/*/decode_dev.si; do
+    kds score "$data/dev" "$(dirname "$folder")/graph" "$folder" "${score[@]}"
+    test=${folder/decode_dev/decode_test}
+    kds score "$data/test" "$(dirname "$folder")/graph" "$test" --tuned-on "$folder" "${score[@]}"
   done
 fi
 

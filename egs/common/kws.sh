@@ -114,7 +114,7 @@ fi
 
 if runs 5; then
   echo "== stage 5: score"
-  kds score "$exp"
+  kds distill score "$exp"
 fi
 
 if runs 6; then

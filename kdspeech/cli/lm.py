@@ -98,14 +98,13 @@ def arpa_to_fst(
     ] = "#0",
 ) -> None:
     """Make G.fst from an ARPA model, as Kaldi's arpa2fst; says which words WORDS lacks."""
-    from kdspeech.graph.grammar import make_grammar, read_words, skipped_words
+    from kdspeech.graph.grammar import make_grammar, skipped_words
     from kdspeech.graph.ngram import NgramLM
-    from kdspeech.io.atomic import atomic_path
+    from kdspeech.graph.symbols import read_symbols
 
-    lm, symbols = NgramLM.read_arpa(arpa), read_words(words)
+    lm, symbols = NgramLM.read_arpa(arpa), read_symbols(words)
     grammar = make_grammar(lm, symbols, disambig_symbol)
-    with atomic_path(fst) as temporary:
-        grammar.write(str(temporary))
+    grammar.write(fst)
     complaint = skipped_words(lm, symbols)
     if complaint:
         say(complaint)

@@ -21,6 +21,7 @@ from kdspeech.cli import (
     options,
     pack,
     report,
+    score,
 )
 from kdspeech.io.errors import InputError
 
@@ -53,6 +54,7 @@ app.add_typer(corpus.app, name="corpus", help="Makes data directories from a cor
 app.add_typer(data.app, name="data", help="Looks at and changes Kaldi data directories.")
 app.command()(pack.make_pack)
 app.command()(models.models)
+distill.app.command()(report.score)
 app.add_typer(distill.app, name="distill", help="Trains teachers and distils them into students.")
 app.add_typer(feats.app)
 app.add_typer(hmm.app)
@@ -60,7 +62,7 @@ app.add_typer(lm.app, name="lm", help="N-gram language models.")
 app.command()(lm.arpa_to_fst)
 app.command()(graph.prepare_lang)
 app.command()(options.options)
-app.command()(report.score)
+app.command()(score.score)
 app.command()(report.report)
 
 

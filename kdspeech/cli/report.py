@@ -1,4 +1,4 @@
-"""`kds score` and `kds report`: tables, results.json, RESULTS.md and the HTML page."""
+"""`kds distill score` and `kds report`: tables, results.json, RESULTS.md and the HTML page."""
 
 from pathlib import Path
 from typing import Annotated

@@ -16,6 +16,8 @@ from kdspeech.decode.posteriors import (
     add_lattice_gradients,
     lattice_posteriors,
 )
+from kdspeech.decode.score import score_decode_dir
+from kdspeech.decode.wer import score_wer
 
 __all__ = [
     "Alignment",
@@ -30,6 +32,8 @@ __all__ = [
     "align",
     "lattice_posteriors",
     "read_lattices",
+    "score_decode_dir",
+    "score_wer",
     "write_lattices",
     "write_pack",
 ]

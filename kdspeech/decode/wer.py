@@ -73,6 +73,17 @@ class WerScore:
     missing: list[str]
     unexpected: list[str]
 
+    @property
+    def references(self) -> dict[str, list[str]]:
+        return dict(zip(self.utterances, self.refs, strict=True))
+
+    @property
+    def hypotheses(self) -> dict[str, list[str]]:
+        """Hypotheses by utterance, without those that are missing."""
+        missing = set(self.missing)
+        pairs = zip(self.utterances, self.hyps, strict=True)
+        return {utterance: words for utterance, words in pairs if utterance not in missing}
+
     @cached_property
     def total(self) -> Errors:
         return self.errors(range(len(self.utterances)))
@@ -100,8 +111,7 @@ class WerScore:
         Raises:
             InputError: the two were scored against different references; names an utterance.
         """
-        mine = dict(zip(self.utterances, self.refs, strict=True))
-        theirs = dict(zip(other.utterances, other.refs, strict=True))
+        mine, theirs = self.references, other.references
         for utterance in sorted(mine.keys() | theirs.keys()):
             if mine.get(utterance) != theirs.get(utterance):
                 raise InputError(f"{utterance}: the systems were scored on different references")

@@ -11,29 +11,24 @@ import os
 import warnings
 from collections.abc import Mapping
 
-import kaldifst
 import numpy as np
 
 from kdspeech.graph.ngram import NgramLM
+from kdspeech.graph.symbols import DISAMBIG, EPSILON, read_symbols
 from kdspeech.graph.text import BOS, EOS, UNK
 from kdspeech.io.errors import InputError
-from kdspeech.io.tables import iter_table
+from kdspeech.io.fst import ARC, Fst
 
-ARC = np.dtype(
-    {
-        "names": ["from", "ilabel", "olabel", "weight", "to", "word"],
-        "formats": ["i8", "i4", "i4", "f8", "i8", "i8"],
-    }
-)
-NO_WORD = -1
-"""The word of an arc that comes from no n-gram."""
+_ARC = np.dtype([("from", "i8"), ("to", "i8"), ("word", "i8"), ("label", "i4"), ("cost", "f8")])
+"""Word is the model's id, label what the arc reads."""
+_NO_WORD = -1  # of an arc that comes from no n-gram
 
 Words = str | os.PathLike | Mapping[str, int]
 
 
 def arpa_to_fst(
-    arpa: str | os.PathLike | NgramLM, words: Words, disambig: str = "#0"
-) -> kaldifst.StdVectorFst:
+    arpa: str | os.PathLike | NgramLM, words: Words, disambig: str = DISAMBIG
+) -> "kaldifst.StdVectorFst":  # noqa: F821  imported where it is needed
     """Makes G from a language model; its arcs are sorted by input label.
 
     N-grams with a word that `words` lacks are left out, and a warning counts and names them.
@@ -46,23 +41,11 @@ def arpa_to_fst(
         InputError: bad files, a symbol that is needed or forbidden, no word in common.
     """
     lm = arpa if isinstance(arpa, NgramLM) else NgramLM.read_arpa(arpa)
-    symbols = words if isinstance(words, Mapping) else read_words(words)
+    symbols = words if isinstance(words, Mapping) else read_symbols(words)
     complaint = skipped_words(lm, symbols)
     if complaint:
         warnings.warn(complaint, stacklevel=2)
-    return make_grammar(lm, symbols, disambig)
-
-
-def read_words(path: str | os.PathLike) -> dict[str, int]:
-    """Reads words.txt: a word and its id a line. Raises InputError naming the line."""
-    symbols: dict[str, int] = {}
-    for number, word, value in iter_table(path):
-        if not value.isdecimal():
-            raise InputError(f"{path}:{number}: the id of {word} is {value}, not a number")
-        if word in symbols:
-            raise InputError(f"{path}:{number}: duplicate word {word}")
-        symbols[word] = int(value)
-    return symbols
+    return make_grammar(lm, symbols, disambig).to_kaldifst()
 
 
 def skipped_words(lm: NgramLM, symbols: Mapping[str, int], most: int = 20) -> str:
@@ -82,9 +65,7 @@ def skipped_words(lm: NgramLM, symbols: Mapping[str, int], most: int = 20) -> st
     )
 
 
-def make_grammar(
-    lm: NgramLM, symbols: Mapping[str, int], disambig: str = "#0"
-) -> kaldifst.StdVectorFst:
+def make_grammar(lm: NgramLM, symbols: Mapping[str, int], disambig: str = DISAMBIG) -> Fst:
     """Makes G as `arpa_to_fst`, without a word about the words that are left out."""
     _check_symbols(lm, symbols, disambig)
     labels = _labels(lm, symbols)
@@ -99,8 +80,8 @@ def make_grammar(
     if disambig:
         arcs = _skip_empty(arcs, start)
         last = arcs["to"] == end
-        return _to_fst(arcs[~last], start, arcs["from"][last], arcs["weight"][last])
-    first = np.array([(end + 1, labels[lm.bos], labels[lm.bos], 0.0, start, NO_WORD)], ARC)
+        return _to_fst(arcs[~last], start, arcs["from"][last], arcs["cost"][last])
+    first = np.array([(end + 1, start, lm.bos, labels[lm.bos], 0.0)], _ARC)
     return _to_fst(np.concatenate([arcs, first]), end + 1, np.array([end]), np.zeros(1))
 
 
@@ -109,7 +90,7 @@ def _check_symbols(lm: NgramLM, symbols: Mapping[str, int], disambig: str) -> No
     for name in needed:
         if name not in symbols:
             raise InputError(f"words.txt has no {name}, which the grammar needs")
-    for name in filter(None, ("<eps>", disambig)):
+    for name in filter(None, (EPSILON, disambig)):
         if name in lm.ids:
             raise InputError(f"the language model has the word {name}, which is no word")
     if symbols.keys() & lm.ids.keys() <= {BOS, EOS}:
@@ -159,11 +140,11 @@ def _word_arcs(lm: NgramLM, labels, histories: list[np.ndarray], end: int, n: in
     """The arcs of all n-grams of one order that are kept; those of </s> lead to `end`."""
     contexts, words = np.divmod(lm.tables[n - 1].keys, len(lm.words))
     kept = (histories[n - 1][contexts] >= 0) & (labels[words] >= 0)
-    arcs = np.zeros(np.count_nonzero(kept), ARC)
+    arcs = np.zeros(np.count_nonzero(kept), _ARC)
     arcs["word"] = words[kept]
     arcs["from"] = histories[n - 1][contexts[kept]]
-    arcs["ilabel"] = arcs["olabel"] = labels[words[kept]]
-    arcs["weight"] = -math.log(10) * lm.tables[n - 1].log_probs[kept]
+    arcs["label"] = labels[words[kept]]
+    arcs["cost"] = -math.log(10) * lm.tables[n - 1].log_probs[kept]
     rows = np.flatnonzero(kept)
     own = n < lm.order
     arcs["to"] = histories[n][rows] if own else _shorter(lm, histories, lm.expand(n, rows))
@@ -173,11 +154,11 @@ def _word_arcs(lm: NgramLM, labels, histories: list[np.ndarray], end: int, n: in
 
 def _backoff_arcs(lm: NgramLM, histories: list[np.ndarray], label: int, n: int) -> np.ndarray:
     rows = np.flatnonzero(histories[n] >= 0)
-    arcs = np.zeros(len(rows), ARC)
-    arcs["word"] = NO_WORD
+    arcs = np.zeros(len(rows), _ARC)
+    arcs["word"] = _NO_WORD
     arcs["from"] = histories[n][rows]
-    arcs["ilabel"] = label
-    arcs["weight"] = -math.log(10) * lm.tables[n - 1].backoffs[rows]
+    arcs["label"] = label
+    arcs["cost"] = -math.log(10) * lm.tables[n - 1].backoffs[rows]
     arcs["to"] = _shorter(lm, histories, lm.expand(n, rows))
     return arcs
 
@@ -185,33 +166,26 @@ def _backoff_arcs(lm: NgramLM, histories: list[np.ndarray], label: int, n: int) 
 def _skip_empty(arcs: np.ndarray, start: int) -> np.ndarray:
     """Leads arcs into a history with nothing but its backoff straight to where that leads."""
     size = int(max(arcs["from"].max(), arcs["to"].max())) + 1
-    backoffs = arcs[arcs["word"] == NO_WORD]
+    backoffs = arcs[arcs["word"] == _NO_WORD]
     empty = np.bincount(arcs["from"], minlength=size) == 1
     target, extra = np.arange(size), np.zeros(size)
     for arc in backoffs[empty[backoffs["from"]] & (backoffs["from"] != start)]:
         target[arc["from"]] = target[arc["to"]]  # shorter histories come first
-        extra[arc["from"]] = arc["weight"] + extra[arc["to"]]
+        extra[arc["from"]] = arc["cost"] + extra[arc["to"]]
     arcs = arcs[target[arcs["from"]] == arcs["from"]]
-    arcs["weight"] += extra[arcs["to"]]
+    arcs["cost"] += extra[arcs["to"]]
     arcs["to"] = target[arcs["to"]]
     return arcs
 
 
-def _to_fst(
-    arcs: np.ndarray, start: int, final_states: np.ndarray, final_weights: np.ndarray
-) -> kaldifst.StdVectorFst:
+def _to_fst(arcs: np.ndarray, start: int, ends: np.ndarray, end_costs: np.ndarray) -> Fst:
     """The machine with its states numbered anew, without those that no arc touches."""
     states, places = np.unique([*arcs["from"], *arcs["to"], start], return_inverse=True)
-    arcs["from"], arcs["to"] = np.split(places[:-1], 2)
-    arcs = arcs[np.lexsort((arcs["olabel"], arcs["ilabel"], arcs["from"]))]
-    fst = kaldifst.StdVectorFst()
-    for _ in states:
-        fst.add_state()
-    fst.start = int(places[-1])
-    columns = (arcs[name].tolist() for name in ("from", "ilabel", "olabel", "weight", "to"))
-    for source, ilabel, olabel, weight, to in zip(*columns, strict=True):
-        fst.add_arc(source, kaldifst.StdArc(ilabel, olabel, weight, to))
-    ends = np.searchsorted(states, final_states)
-    for state, weight in zip(ends.tolist(), final_weights.tolist(), strict=True):
-        fst.set_final(state, weight)
-    return fst
+    sources, targets = np.split(places[:-1], 2)
+    order = np.lexsort((arcs["label"], sources))
+    out = np.zeros(len(arcs), ARC)
+    out["ilabel"], out["cost"], out["next"] = arcs["label"], arcs["cost"], targets
+    out["olabel"] = np.where(arcs["word"] == _NO_WORD, 0, arcs["label"])
+    finals = np.full(len(states), np.inf, np.float32)
+    finals[np.searchsorted(states, ends)] = end_costs
+    return Fst.from_arcs(int(places[-1]), sources[order], out[order], finals)

@@ -220,11 +220,19 @@ def confusion(experiment: Experiment, name: str, protocol: str, split: str = "te
 
 
 def save_results(results: Results, path: str | Path) -> None:
-    """Writes results.json, one row per line so that differences read well."""
+    """Writes results.json."""
+    content = asdict(results)
+    for key in ("rows", "comparisons", "words"):
+        content[key] = [_rounded(item) for item in content[key]]
+    write_rows(content, path)
+
+
+def write_rows(content: dict, path: str | Path) -> None:
+    """Writes JSON with a line for each item of a list of objects, so that differences read well."""
     lines = ["{"]
-    for key, value in asdict(results).items():
-        if key in ("rows", "comparisons", "words") and value:
-            items = ",\n".join("  " + json.dumps(_rounded(item)) for item in value)
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            items = ",\n".join("  " + json.dumps(item) for item in value)
             lines.append(f' "{key}": [\n{items}\n ],')
         else:
             lines.append(f' "{key}": {json.dumps(value)},')
@@ -240,9 +248,11 @@ def load_results(path: str | Path) -> Results:
         return Results(**{k: [parts[k](**v) for v in c] if k in parts else c
                           for k, c in content.items()})  # fmt: skip
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `kds score` first") from None
+        raise InputError(f"{path}: no such file; run `kds distill score` first") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a results file ({error}); run `kds score` again") from None
+        raise InputError(
+            f"{path}: not a results file ({error}); run `kds distill score` again"
+        ) from None
 
 
 def choose_headline(rows: list[Row], protocol: str) -> str:

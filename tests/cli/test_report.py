@@ -20,7 +20,7 @@ def kds(*arguments):
 
 
 def test_score_prints_the_tables_and_writes_results(directory):
-    result = kds("score", directory, "--against", "500")
+    result = kds("distill", "score", directory, "--against", "500")
     assert result.exit_code == 0, result.output
     assert (directory / "results.json").is_file()
     for text in ("Table 1.", "Table 2.", "C900", "centre crop", "Confusion: 1000-500", "recall",
@@ -29,7 +29,7 @@ def test_score_prints_the_tables_and_writes_results(directory):
 
 
 def test_score_of_a_named_system(directory):
-    result = kds("score", directory, "--system", "1000-600", "--protocol", "center")
+    result = kds("distill", "score", directory, "--system", "1000-600", "--protocol", "center")
     assert "Words: 1000-600, centre crop" in result.output
 
 
@@ -56,7 +56,7 @@ def test_report_says_where_it_is_from_anywhere(directory, monkeypatch):
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        (("score", "nowhere"), "not an experiment"),
+        (("distill", "score", "nowhere"), "not an experiment"),
         (("report", "nowhere"), "not an experiment"),
         (("report", "nowhere", "--notes", "none.md"), "none.md: No such file"),
     ],
@@ -69,6 +69,6 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, arguments, message):
 
 
 def test_unknown_system(directory):
-    result = kds("score", directory, "--system", "7")
+    result = kds("distill", "score", directory, "--system", "7")
     assert result.exit_code == 1 and "no finished system 7" in result.stderr
     assert not list(directory.glob(".*tmp*"))

@@ -2,7 +2,6 @@ import kaldilm
 import pytest
 
 from kdspeech.graph import NgramLM, arpa_to_fst
-from kdspeech.graph.grammar import read_words
 from kdspeech.io.errors import InputError
 
 WORDS = {"<eps>": 0, "a": 1, "b": 2, "c": 3, "#0": 4, "<s>": 5, "</s>": 6}
@@ -47,6 +46,13 @@ def test_kaldis_machine(golden, arpa, disambig, text):
     fst = arpa_to_fst(folder / f"{arpa}.arpa", folder / "words.txt", disambig)
     same(fst.to_str(), (folder / f"{text}.fst.txt").read_text())
     assert fst.is_ilabel_sorted
+
+
+@pytest.mark.golden
+def test_the_grammar_of_kaldis_graphs(golden):
+    folder = golden / "lattice"
+    fst = arpa_to_fst(folder / "G.arpa", folder / "words.txt")
+    same(fst.to_str(), (folder / "G.fst.txt").read_text())
 
 
 @pytest.mark.golden
@@ -129,10 +135,3 @@ def test_a_word_that_is_a_symbol(word):
 def test_no_word_in_common():
     with pytest.raises(InputError, match="no word in common"), pytest.warns(UserWarning):
         arpa_to_fst(NgramLM.estimate(["x y"]), WORDS)
-
-
-@pytest.mark.parametrize("line,message", [("a b", "id of a is b"), ("<eps> 1", "duplicate")])
-def test_words_txt_that_is_none(tmp_path, line, message):
-    (tmp_path / "words.txt").write_text(f"<eps> 0\n{line}\n")
-    with pytest.raises(InputError, match=f"words.txt:2: .*{message}"):
-        read_words(tmp_path / "words.txt")

@@ -108,7 +108,7 @@ def test_other_json_is_refused(tmp_path, text):
 
 
 def test_missing_results(tmp_path):
-    with pytest.raises(InputError, match="run `kds score` first"):
+    with pytest.raises(InputError, match="run `kds distill score` first"):
         load_results(tmp_path / "results.json")
 
 
