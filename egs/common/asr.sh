@@ -66,7 +66,7 @@ done
 
 # What is given on the command line is looked up where the user stands, then from the recipe.
 for name in corpus lm_text; do
-  if [ -e "$called_from/${!name}" ] && [ ! -e "${!name}" ]; then
+  if [ -n "${!name}" ] && [ -e "$called_from/${!name}" ] && [ ! -e "${!name}" ]; then
     printf -v "$name" '%s' "$called_from/${!name}"
   fi
 done
@@ -177,19 +177,22 @@ fi
 
 if runs 9; then
   echo "== stage 9: score"
-  for folder in "$exp"/*/decode_dev "$exp"/*/decode_dev.si; do
-    kds score "$data/dev" "$(dirname "$folder")/graph" "$folder" "${score[@]}"
-    test=${folder/decode_dev/decode_test}
-    kds score "$data/test" "$(dirname "$folder")/graph" "$test" --tuned-on "$folder" "${score[@]}"
+  for system in mono tri1 tri2b tri3b.si tri3b; do
+    model="$exp/${system%.si}"
+    pass="${system#"${system%.si}"}"  # .si or nothing
+    kds score "$data/dev" "$model/graph" "$model/decode_dev$pass" --system "$system" "${score[@]}"
+    kds score "$data/test" "$model/graph" "$model/decode_test$pass" --system "$system" \
+      --tuned-on "$model/decode_dev$pass" "${score[@]}"
   done
 fi
 
 if runs 10; then
   echo "== stage 10: report"
-  markdown=()
+  report_options=()
   if [ -n "$results" ]; then
-    markdown=(--results-md "$results")
-    if [ -f conf/notes.md ]; then markdown+=(--notes conf/notes.md); fi
+    report_options=(--results-md "$results")
+    if [ -f conf/notes.md ]; then report_options+=(--notes conf/notes.md); fi
   fi
-  kds report-asr "$exp" --title "$title" --command "$command_line" "${markdown[@]}"
+  if [ -f conf/kaldi.yaml ]; then report_options+=(--reference conf/kaldi.yaml); fi
+  kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" "${report_options[@]}"
 fi

@@ -21,6 +21,7 @@ from kdspeech.cli import (
     options,
     pack,
     report,
+    report_asr,
     score,
 )
 from kdspeech.io.errors import InputError
@@ -64,6 +65,7 @@ app.command()(graph.prepare_lang)
 app.command()(options.options)
 app.command()(score.score)
 app.command()(report.report)
+app.command()(report_asr.report_asr)
 
 
 @app.callback()

@@ -73,7 +73,7 @@ def report(
     from kdspeech.report.page import save_page
     from kdspeech.report.results import compute_results, load_results, save_results
 
-    text = _read_notes(notes)
+    text = read_notes(notes)
     experiment = read_experiment(directory)
     save_results(compute_results(experiment, protocol), directory / "results.json")
     results = load_results(directory / "results.json")
@@ -86,7 +86,8 @@ def report(
     typer.echo((directory / "report.html").absolute())
 
 
-def _read_notes(path: Path | None) -> str:
+def read_notes(path: Path | None) -> str:
+    """The text of --notes, "" without."""
     from kdspeech.io.errors import InputError
 
     if path is None:

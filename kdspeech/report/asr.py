@@ -1,0 +1,199 @@
+"""Reads a speech recognition experiment: its scores, and what its folders say of how they came.
+
+EXP/results.json has the rows of `kds score`; EXP/<system>/decode_<split>[.<pass>] the scoring files
+behind each (system `<system>` or `<system>.<pass>`), EXP/<system>/metrics.jsonl the passes of the
+training, EXP/times/<step> the CPU and wall seconds of a step as the recipe measured them.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from kdspeech.io.errors import InputError
+from kdspeech.report.wer import WerRow, load_rows
+
+FRAMES_PER_SECOND = 100
+SPLITS = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What another toolkit reached; None where nothing is known. Seconds are CPU seconds."""
+
+    wer: float | None = None
+    train_seconds: float | None = None
+    decode_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class AsrExperiment:
+    """Everything the tables, the figures and the page show.
+
+    Attributes:
+        rows: of results.json, systems in the order they were scored.
+        seconds: CPU seconds of each step (train_mono, decode_tri1_test, ...).
+        audio: seconds of speech of each split.
+        metrics: system -> what each pass of its training recorded.
+        references: (system, split) -> what another toolkit reached; `toolkit` is its name.
+    """
+
+    directory: Path
+    rows: list[WerRow]
+    seconds: dict[str, float]
+    audio: dict[str, float]
+    metrics: dict[str, list[dict]]
+    references: dict[tuple[str, str], Reference]
+    toolkit: str = ""
+
+    @property
+    def systems(self) -> list[str]:
+        return list(dict.fromkeys(row.system for row in self.rows))
+
+    @property
+    def splits(self) -> list[str]:
+        found = {row.split for row in self.rows}
+        return [s for s in SPLITS if s in found] + sorted(found - set(SPLITS))
+
+    def row(self, system: str, split: str) -> WerRow | None:
+        for row in self.rows:
+            if (row.system, row.split) == (system, split):
+                return row
+        return None
+
+    @property
+    def headline(self) -> WerRow:
+        """The row of the last split, test, that is best on the first, dev."""
+        first, last = self.splits[0], self.splits[-1]
+        usable = [row for row in self.rows if row.split == first and self.row(row.system, last)]
+        if not usable:
+            return min((r for r in self.rows if r.split == last), key=lambda row: row.value)
+        return self.row(min(usable, key=lambda row: row.value).system, last)
+
+    def folder(self, system: str, split: str) -> Path:
+        """The decoding directory of a row."""
+        name, dot, suffix = system.partition(".")
+        return self.directory / name / f"decode_{split}{dot}{suffix}"
+
+    def train_seconds(self, system: str) -> float | None:
+        return self.seconds.get(f"train_{system.partition('.')[0]}")
+
+    def decode_seconds(self, system: str, split: str) -> float | None:
+        """Of both passes, for a system that has an earlier one (`<system>.si`)."""
+        return self.seconds.get(f"decode_{system}_{split}")
+
+    def real_time_factor(self, system: str, split: str) -> float | None:
+        """CPU seconds of decoding for each second of speech."""
+        seconds, audio = self.decode_seconds(system, split), self.audio.get(split)
+        return seconds / audio if seconds is not None and audio else None
+
+
+def read_asr(
+    directory: str | Path, data: str | Path | None = None, reference: str | Path | None = None
+) -> AsrExperiment:
+    """Reads an experiment; what is not there is left out of the report.
+
+    Args:
+        directory: EXP.
+        data: the folder of the data directories, for the length of the splits.
+        reference: YAML `toolkit: name` and `systems: {system: {split or train_seconds or
+            decode_seconds: number}}`.
+    Raises:
+        InputError: no results.json, or a file that does not hold what it should.
+    """
+    directory = Path(directory)
+    rows = load_rows(directory / "results.json")
+    if not rows:
+        raise InputError(f"{directory / 'results.json'}: has no row (run `kds score` first)")
+    names = {row.system.partition(".")[0] for row in rows}
+    toolkit, references = _read_reference(reference) if reference else ("", {})
+    return AsrExperiment(
+        directory,
+        rows,
+        {path.name: _cpu_seconds(path) for path in sorted((directory / "times").glob("[!.]*"))},
+        _read_lengths(Path(data)) if data else {},
+        {name: _read_metrics(directory / name / "metrics.jsonl") for name in sorted(names)},
+        references,
+        toolkit,
+    )
+
+
+def _cpu_seconds(path: Path) -> float:
+    """User and system seconds of "user system wall"."""
+    try:
+        user, system, _ = map(float, path.read_text().split())
+    except ValueError:
+        raise InputError(f"{path}: not the three times of a step (run its stage again)") from None
+    return user + system
+
+
+def _read_lengths(data: Path) -> dict[str, float]:
+    lengths = {}
+    for path in data.glob("*/utt2num_frames"):
+        frames = sum(int(line.split()[1]) for line in path.read_text().splitlines())
+        lengths[path.parent.name] = frames / FRAMES_PER_SECOND
+    return lengths
+
+
+def _read_metrics(path: Path) -> list[dict]:
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); train the system again") from None
+
+
+def _read_reference(path: str | Path) -> tuple[str, dict[tuple[str, str], Reference]]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        toolkit, systems = content["toolkit"], content["systems"]
+        found = {}
+        for system, numbers in systems.items():
+            for split in SPLITS:
+                found[system, split] = Reference(
+                    numbers.get(split),
+                    numbers.get("train_seconds"),
+                    numbers.get("decode_seconds") if split == "test" else None,
+                )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not `toolkit:` and `systems:` ({error})") from None
+    return toolkit, found
+
+
+def read_sweep(folder: Path) -> dict[tuple[float, float], float]:
+    """(LM scale, penalty) -> WER in %, of the files that `kds score` left."""
+    sweep = {}
+    for path in folder.glob("wer_*"):
+        match = re.fullmatch(r"wer_([\d.]+)_([\d.]+)", path.name)
+        found = re.match(r"%WER ([\d.]+)", path.read_text(encoding="utf-8"))
+        if match and found:
+            sweep[float(match[1]), float(match[2])] = float(found[1])
+    return dict(sorted(sweep.items()))
+
+
+def read_speakers(folder: Path) -> dict[str, tuple[int, int]]:
+    """Speaker -> errors and words, of wer_details/per_spk; {} where it was not scored."""
+    path = folder / "scoring_kaldi/wer_details/per_spk"
+    if not path.is_file():
+        return {}
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    raw = {fields[0]: fields for fields in rows if len(fields) > 8 and fields[1] == "raw"}
+    raw.pop("SUM", None)
+    return {speaker: (int(fields[8]), int(fields[3])) for speaker, fields in raw.items()}
+
+
+def read_alignments(folder: Path) -> dict[str, list[str]]:
+    """Utterance -> its lines `ref`, `hyp` and `op` of wer_details/per_utt."""
+    path = folder / "scoring_kaldi/wer_details/per_utt"
+    found: dict[str, list[str]] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            utterance, kind, *words = line.split(" ", 2)
+            if kind in ("ref", "hyp", "op"):
+                found.setdefault(utterance, []).append(f"{kind:4}{' '.join(words).strip()}")
+    return found
