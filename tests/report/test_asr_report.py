@@ -4,16 +4,16 @@ import json
 import re
 
 import pytest
-from kdspeech.decode.score import write_sweep
-from kdspeech.decode.sweep import Setting, Sweep
-from kdspeech.decode.wer import score_wer
-from kdspeech.report.wer import add_row, make_row
 from typer.testing import CliRunner
 
 from kdspeech.cli.main import app
+from kdspeech.decode.score import write_sweep
+from kdspeech.decode.sweep import Setting, Sweep
+from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_alignments, read_asr, read_speakers, read_sweep
 from kdspeech.report.asr_tables import cost_table, summarise, wer_table
+from kdspeech.report.wer import add_row, make_row
 
 TEXT = {"s1-a": "one two three", "s1-b": "four five", "s2-a": "six seven eight nine"}
 SPEAKERS = {utt: utt[:2] for utt in TEXT}
