@@ -30,22 +30,32 @@ KDSPEECH_INLINE void AddTile(Strided a, const float* b, int64_t ldb, int k, floa
   }
 }
 
-// The rest of the rows by halving tiles.
+// Rows fewer than R, in one tile.
 template <int R, int V>
+KDSPEECH_INLINE void AddRest(Strided a, const float* b, int64_t ldb, int m, int k, float* c,
+                             int64_t ldc) {
+  if constexpr (R > 1) {
+    if (m == R - 1) return AddTile<R - 1, V>(a, b, ldb, k, c, ldc);
+    AddRest<R - 1, V>(a, b, ldb, m, k, c, ldc);
+  }
+}
+
+template <int V>
 KDSPEECH_INLINE void AddRows(Strided a, const float* b, int64_t ldb, int m, int k, float* c,
                              int64_t ldc) {
+  constexpr int R = kTileRows;
   for (; m >= R; m -= R, a.data += R * a.row, c += R * ldc) AddTile<R, V>(a, b, ldb, k, c, ldc);
-  if constexpr (R > 1) AddRows<R / 2, V>(a, b, ldb, m, k, c, ldc);
+  AddRest<R, V>(a, b, ldb, m, k, c, ldc);
 }
 
 inline void AddProduct(Strided a, const float* b, int64_t ldb, int m, int n, int k, float* c,
                        int64_t ldc) {
   constexpr int kWide = kTileVectors * kLanes;
   for (; n >= kWide; n -= kWide, b += kWide, c += kWide) {
-    AddRows<kTileRows, kTileVectors>(a, b, ldb, m, k, c, ldc);
+    AddRows<kTileVectors>(a, b, ldb, m, k, c, ldc);
   }
   for (; n >= kLanes; n -= kLanes, b += kLanes, c += kLanes) {
-    AddRows<kTileRows, 1>(a, b, ldb, m, k, c, ldc);
+    AddRows<1>(a, b, ldb, m, k, c, ldc);
   }
 }
 
