@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from kdspeech.cli import (
     corpus,
     data,
+    decode,
     distill,
     feats,
     graph,
@@ -63,6 +64,7 @@ app.add_typer(lm.app, name="lm", help="N-gram language models.")
 app.command()(lm.arpa_to_fst)
 app.command()(graph.prepare_lang)
 app.command()(options.options)
+app.command()(decode.decode)
 app.command()(score.score)
 app.command()(report.report)
 app.command()(report_asr.report_asr)
