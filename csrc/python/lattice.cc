@@ -3,6 +3,7 @@
 
 #include "decode/lattice_determinize.h"
 #include "decode/lattice_io.h"
+#include "decode/lattice_mbr.h"
 #include "decode/lattice_path.h"
 #include "feat/error.h"
 
@@ -57,6 +58,21 @@ PyLattice PyPrune(const PyLattice& lattice, const LatticeScales& scales, double 
   return Released([&] { return Prune(lattice.View(), scales, beam); });
 }
 
+// (words, confidences, begins, ends, risk, [([(word, posterior), ..], (begin, end)), ..]).
+py::tuple PyMbr(const PyLattice& lattice, const LatticeScales& scales, bool decode_mbr) {
+  MbrResult result;
+  {
+    py::gil_scoped_release release;
+    result = MbrDecode(lattice.View(), scales, decode_mbr);
+  }
+  py::list sausage;
+  for (const SausageBin& bin : result.sausage) {
+    sausage.append(py::make_tuple(bin.words, py::make_tuple(bin.begin, bin.end)));
+  }
+  return py::make_tuple(ToArray(result.words), ToArray(result.confidences), ToArray(result.begins),
+                        ToArray(result.ends), result.bayes_risk, sausage);
+}
+
 // (lattice, effective beam).
 py::tuple PyDeterminize(const PyLattice& lattice, const Array<int32_t>& phone_starts,
                         double acoustic_scale, double beam, int64_t max_mem,
@@ -105,6 +121,7 @@ void PybindPaths(py::module_& m) {
       .def_readonly("graph_cost", &LatticePath::graph_cost)
       .def_readonly("acoustic_cost", &LatticePath::acoustic_cost);
   m.def("lattice_nbest", &PyNBest, py::arg("lattice"), py::arg("scales"), py::arg("n"));
+  m.def("lattice_mbr", &PyMbr, py::arg("lattice"), py::arg("scales"), py::arg("decode_mbr"));
   m.def("lattice_prune", &PyPrune, py::arg("lattice"), py::arg("scales"), py::arg("beam"));
 }
 

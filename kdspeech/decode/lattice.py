@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,27 @@ from kdspeech.io import lattices as files
 from kdspeech.io.errors import InputError
 
 _CORE = _core.decode
+
+
+class MbrResult(NamedTuple):
+    """A word sequence with confidences, and the alternatives to its words.
+
+    Attributes:
+        words: int32 ids.
+        confidences: float32, the posterior of each word at its place.
+        begins, ends: float64, averaged times of each word in frames; the words' own where the
+            lattice is word-aligned.
+        bayes_risk: expected edit distance between the words and what the lattice says.
+        sausage: for each place (before, at and after each word) the words that may be there, as
+            (id, posterior) with the most probable first and 0 for no word, and its (begin, end).
+    """
+
+    words: np.ndarray
+    confidences: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    bayes_risk: float
+    sausage: list[tuple[list[tuple[int, float]], tuple[float, float]]]
 
 
 class Lattice:
@@ -193,6 +215,27 @@ class Lattice:
         """The posterior of each arc, float64 (num_arcs,)."""
         scales = _CORE.LatticeScales(acoustic_scale, lm_scale)
         return _CORE.lattice_arc_posteriors(self.core, scales)
+
+    def mbr(
+        self,
+        acoustic_scale: float = ACOUSTIC_SCALE,
+        lm_scale: float = 1.0,
+        decode_mbr: bool = True,
+    ) -> MbrResult:
+        """The words of the lowest expected edit distance, with confidences (lattice-mbr-decode).
+
+        Args:
+            decode_mbr: False keeps the best path's words, for their confidences and times.
+        Source: Xu, Povey, Mangu and Zhu, Computer Speech and Language 25 (2011), figures 4 to 6.
+        """
+        scales = _CORE.LatticeScales(acoustic_scale, lm_scale)
+        return MbrResult(*_CORE.lattice_mbr(self.core, scales, decode_mbr))
+
+    def confidences(
+        self, acoustic_scale: float = ACOUSTIC_SCALE, lm_scale: float = 1.0
+    ) -> np.ndarray:
+        """The posterior of each word of the best path, float32 (words,)."""
+        return self.mbr(acoustic_scale, lm_scale, decode_mbr=False).confidences
 
     def rescore_acoustic(self, loglikes: np.ndarray, transitions: TransitionModel) -> "Lattice":
         """The same lattice with acoustic costs from other scores.
