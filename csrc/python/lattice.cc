@@ -1,6 +1,7 @@
 // Lattices for Python.
 #include "python/lattice.h"
 
+#include "decode/lattice_align.h"
 #include "decode/lattice_determinize.h"
 #include "decode/lattice_io.h"
 #include "decode/lattice_mbr.h"
@@ -12,6 +13,8 @@ namespace py = pybind11;
 namespace kdspeech {
 
 namespace {
+
+constexpr char kWordPositions[] = "?nbeis";  // in the order of WordPosition
 
 template <class T>
 using Array = PyLattice::Array<T>;
@@ -56,6 +59,24 @@ PyLattice Released(const Function& function) {
 
 PyLattice PyPrune(const PyLattice& lattice, const LatticeScales& scales, double beam) {
   return Released([&] { return Prune(lattice.View(), scales, beam); });
+}
+
+// `positions`: a letter of kWordPositions for each phone.
+PyLattice PyAlignWords(const PyLattice& lattice, const Array<int32_t>& tid_to_phone,
+                       const Array<bool>& is_final, const Array<bool>& is_self_loop,
+                       const std::string& positions, bool reorder) {
+  if (!lattice.View().IsCompact()) throw py::value_error("word alignment: lattice is not compact");
+  WordAlignOptions options;
+  options.tid_to_phone.assign(tid_to_phone.data(), tid_to_phone.data() + tid_to_phone.size());
+  options.is_final.assign(is_final.data(), is_final.data() + is_final.size());
+  options.is_self_loop.assign(is_self_loop.data(), is_self_loop.data() + is_self_loop.size());
+  options.reorder = reorder;
+  for (const char letter : positions) {
+    const size_t position = std::string(kWordPositions).find(letter);
+    if (position == std::string::npos) throw py::value_error("word alignment: no such position");
+    options.positions.push_back(static_cast<WordPosition>(position));
+  }
+  return Released([&] { return AlignWords(lattice.View(), options); });
 }
 
 // (words, confidences, begins, ends, risk, [([(word, posterior), ..], (begin, end)), ..]).
@@ -200,6 +221,8 @@ void PybindLattice(py::module_& module) {
   m.def("lattice_to_compact", [](const PyLattice& lattice) {
     return Released([&] { return ToCompact(lattice.View()); });
   });
+  m.def("lattice_align_words", &PyAlignWords, py::arg("lattice"), py::arg("tid_to_phone"),
+        py::arg("is_final"), py::arg("is_self_loop"), py::arg("positions"), py::arg("reorder"));
   PybindPaths(m);
   PybindLatticePosterior(m);
   m.def("lattice_determinize", &PyDeterminize, py::arg("lattice"), py::arg("phone_starts"),

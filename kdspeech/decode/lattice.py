@@ -1,7 +1,7 @@
 """Lattices: what the search leaves, and everything that is made of them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -236,6 +236,39 @@ class Lattice:
     ) -> np.ndarray:
         """The posterior of each word of the best path, float32 (words,)."""
         return self.mbr(acoustic_scale, lm_scale, decode_mbr=False).confidences
+
+    def word_align(
+        self,
+        transitions: TransitionModel,
+        word_boundary: Mapping[int, str],
+        reorder: bool = True,
+    ) -> "Lattice":
+        """The same paths, cut into arcs at the ends of words and silences (lattice-align-words).
+
+        Times of words (`best_path`, `mbr`) are exact then. Silences have arcs without a word. Of a
+        path that was cut off at its end, the rest makes an arc too.
+
+        Args:
+            transitions: tells where phones end.
+            word_boundary: "nonword", "begin", "end", "internal" or "singleton" of each phone:
+                Lang.word_boundary, of a lang with position-dependent phones.
+            reorder: self-loops come after the transition out of their state, as they do in
+                graphs made with Kaldi's default.
+        Raises:
+            InputError: a transition id or a phone that these do not know.
+        """
+        positions = ["?"] * (max(word_boundary, default=-1) + 1)
+        for phone, kind in word_boundary.items():
+            positions[phone] = kind[0]
+        core = _CORE.lattice_align_words(
+            self.to_compact().core,
+            transitions.tid_to_phone,
+            transitions.is_final,
+            transitions.is_self_loop,
+            "".join(positions),
+            reorder,
+        )
+        return Lattice(core)
 
     def rescore_acoustic(self, loglikes: np.ndarray, transitions: TransitionModel) -> "Lattice":
         """The same lattice with acoustic costs from other scores.
