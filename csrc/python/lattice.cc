@@ -6,6 +6,7 @@
 #include "decode/lattice_io.h"
 #include "decode/lattice_mbr.h"
 #include "decode/lattice_path.h"
+#include "decode/lattice_rescore.h"
 #include "feat/error.h"
 
 namespace py = pybind11;
@@ -29,6 +30,11 @@ py::object ReadOnly(const Array<T>& array, const char* name) {
 
 py::object OptionalIntegers(const py::object& array, const char* name) {
   return array.is_none() ? array : ReadOnly(array.cast<Array<int32_t>>(), name);
+}
+
+template <class T>
+std::vector<T> ToVector(const Array<T>& array) {
+  return std::vector<T>(array.data(), array.data() + array.size());
 }
 
 template <class T>
@@ -67,7 +73,7 @@ PyLattice PyAlignWords(const PyLattice& lattice, const Array<int32_t>& tid_to_ph
                        const std::string& positions, bool reorder) {
   if (!lattice.View().IsCompact()) throw py::value_error("word alignment: lattice is not compact");
   WordAlignOptions options;
-  options.tid_to_phone.assign(tid_to_phone.data(), tid_to_phone.data() + tid_to_phone.size());
+  options.tid_to_phone = ToVector(tid_to_phone);
   options.is_final.assign(is_final.data(), is_final.data() + is_final.size());
   options.is_self_loop.assign(is_self_loop.data(), is_self_loop.data() + is_self_loop.size());
   options.reorder = reorder;
@@ -101,7 +107,7 @@ py::tuple PyDeterminize(const PyLattice& lattice, const Array<int32_t>& phone_st
   if (lattice.View().IsCompact()) throw py::value_error("determinize: lattice is compact");
   if (!(beam > 0.0)) throw py::value_error("determinize: beam must be positive");
   const DeterminizeOptions options{acoustic_scale, beam, max_mem, phone_determinize};
-  const std::vector<int32_t> starts(phone_starts.data(), phone_starts.data() + phone_starts.size());
+  const std::vector<int32_t> starts = ToVector(phone_starts);
   double effective_beam = beam;
   PyLattice result = Released(
       [&] { return DeterminizePhonePruned(lattice.View(), starts, options, &effective_beam); });
@@ -126,6 +132,26 @@ py::object PyReadEntry(const py::buffer& data, int64_t begin) {
 
 py::bytes PyEntryBytes(const std::string& key, const PyLattice& lattice, bool binary) {
   return binary ? ArchiveEntryBinary(key, lattice.View()) : ArchiveEntryText(key, lattice.View());
+}
+
+PyLattice PyRescoreLm(const PyLattice& lattice,
+                      const std::vector<std::pair<const Grammar*, double>>& terms) {
+  std::vector<GrammarTerm> all;
+  for (const auto& [grammar, scale] : terms) all.push_back({grammar, scale});
+  return Released([&] { return RescoreLm(lattice.View(), all); });
+}
+
+void PybindGrammar(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(Grammar::Arc, word, next, cost);
+  m.attr("GRAMMAR_ARC_DTYPE") = py::dtype::of<Grammar::Arc>();
+  py::class_<Grammar>(m, "Grammar")
+      .def(py::init([](const Array<int64_t>& offsets, const Array<Grammar::Arc>& arcs,
+                       const Array<float>& finals, int32_t start, int32_t backoff) {
+             return Grammar(ToVector(offsets), ToVector(arcs), ToVector(finals), start, backoff);
+           }),
+           py::arg("offsets"), py::arg("arcs").noconvert(), py::arg("finals"), py::arg("start"),
+           py::arg("backoff"));
+  m.def("rescore_lattice_lm", &PyRescoreLm, py::arg("lattice"), py::arg("terms"));
 }
 
 void PybindPaths(py::module_& m) {
@@ -224,6 +250,7 @@ void PybindLattice(py::module_& module) {
   m.def("lattice_align_words", &PyAlignWords, py::arg("lattice"), py::arg("tid_to_phone"),
         py::arg("is_final"), py::arg("is_self_loop"), py::arg("positions"), py::arg("reorder"));
   PybindPaths(m);
+  PybindGrammar(m);
   PybindLatticePosterior(m);
   m.def("lattice_determinize", &PyDeterminize, py::arg("lattice"), py::arg("phone_starts"),
         py::arg("acoustic_scale"), py::arg("beam"), py::arg("max_mem"),

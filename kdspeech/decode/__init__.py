@@ -2,6 +2,7 @@
 
 from kdspeech.decode.align import Alignment, align
 from kdspeech.decode.decoder import Decoded, LatticeDecoder
+from kdspeech.decode.grammar import Grammar
 from kdspeech.decode.graph import Graph
 from kdspeech.decode.lattice import (
     Lattice,
@@ -22,6 +23,7 @@ from kdspeech.decode.wer import score_wer
 __all__ = [
     "Alignment",
     "Decoded",
+    "Grammar",
     "Graph",
     "Lattice",
     "LatticeDecoder",

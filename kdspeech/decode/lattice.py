@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdspeech import _core
+from kdspeech.decode.grammar import Grammar
 from kdspeech.decode.posteriors import ACOUSTIC_SCALE, Posteriors, lattice_posteriors
 from kdspeech.hmm import TransitionModel
 from kdspeech.io import lattices as files
@@ -269,6 +270,22 @@ class Lattice:
             reorder,
         )
         return Lattice(core)
+
+    def rescore_lm(
+        self, old: Grammar | None, new: Grammar | None, lm_scale: float = 1.0
+    ) -> "Lattice":
+        """The same lattice with the graph costs of another language model.
+
+        For each word sequence `old`'s cost is subtracted and `new`'s added, both times lm_scale,
+        backing off exactly (lattice-lmrescore, twice). Either may be None. States become as many
+        as there are different histories.
+
+        Raises:
+            InputError: no path without words that the models lack.
+        """
+        terms = [(old, -lm_scale), (new, lm_scale)]
+        used = [(grammar.core, scale) for grammar, scale in terms if grammar is not None]
+        return Lattice(_CORE.rescore_lattice_lm(self.core, used))
 
     def rescore_acoustic(self, loglikes: np.ndarray, transitions: TransitionModel) -> "Lattice":
         """The same lattice with acoustic costs from other scores.
