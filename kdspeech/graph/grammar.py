@@ -19,7 +19,7 @@ from kdspeech.graph.text import BOS, EOS, UNK
 from kdspeech.io.errors import InputError
 from kdspeech.io.fst import ARC, Fst
 
-_ARC = np.dtype([("from", "i8"), ("to", "i8"), ("word", "i8"), ("label", "i4"), ("cost", "f8")])
+_ARC = np.dtype([("from", "i4"), ("to", "i4"), ("word", "i4"), ("label", "i4"), ("cost", "f4")])
 """Word is the model's id, label what the arc reads."""
 _NO_WORD = -1  # of an arc that comes from no n-gram
 
@@ -180,12 +180,13 @@ def _skip_empty(arcs: np.ndarray, start: int) -> np.ndarray:
 
 def _to_fst(arcs: np.ndarray, start: int, ends: np.ndarray, end_costs: np.ndarray) -> Fst:
     """The machine with its states numbered anew, without those that no arc touches."""
-    states, places = np.unique([*arcs["from"], *arcs["to"], start], return_inverse=True)
-    sources, targets = np.split(places[:-1], 2)
+    touched = np.concatenate([arcs["from"], arcs["to"], [start]])
+    numbers = np.cumsum(np.bincount(touched) > 0) - 1
+    sources = numbers[arcs["from"]]
     order = np.lexsort((arcs["label"], sources))
     out = np.zeros(len(arcs), ARC)
-    out["ilabel"], out["cost"], out["next"] = arcs["label"], arcs["cost"], targets
+    out["ilabel"], out["cost"], out["next"] = arcs["label"], arcs["cost"], numbers[arcs["to"]]
     out["olabel"] = np.where(arcs["word"] == _NO_WORD, 0, arcs["label"])
-    finals = np.full(len(states), np.inf, np.float32)
-    finals[np.searchsorted(states, ends)] = end_costs
-    return Fst.from_arcs(int(places[-1]), sources[order], out[order], finals)
+    finals = np.full(numbers[-1] + 1, np.inf, np.float32)
+    finals[numbers[ends]] = end_costs
+    return Fst.from_arcs(int(numbers[start]), sources[order], out[order], finals)
