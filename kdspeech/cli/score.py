@@ -49,11 +49,13 @@ def score(
 ) -> None:
     """Score lattices: WER over LM scales and word insertion penalties, in Kaldi's files.
 
-    Writes DECODE/wer_*, DECODE/scoring_kaldi and a row of results.json.
+    Writes DECODE/wer_*, DECODE/scoring_kaldi, a row of results.json and DECODE/alignment.html, a
+    page with every reference beside its hypothesis, whose path is printed last.
     """
     from kdspeech.decode.score import read_score, score_decode_dir
     from kdspeech.decode.wer import drop_words
     from kdspeech.graph.text import read_sentences
+    from kdspeech.report.alignment import save_alignment
     from kdspeech.report.wer import add_row, make_row
 
     dropped = [word for line in read_sentences([drop]) for word in line.split()] if drop else []
@@ -68,9 +70,11 @@ def score(
         shlex.join(["kds", *sys.argv[1:]]),
     )
     add_row(row, results or folder.parents[1] / "results.json")
+    save_alignment(sweep, decode / "alignment.html", f"{row.system} on {row.split}")
     _print_sweep(sweep, row)
     if against:
         say(f"P(better than {against}) = {sweep.score.p_better(read_score(against)):.3f}")
+    say(str((decode / "alignment.html").absolute()))
 
 
 def _penalties(text: str) -> list[float]:

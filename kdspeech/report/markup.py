@@ -67,13 +67,14 @@ details > summary { cursor: pointer; font-weight: 600; padding: 0.3rem 0; }
 """
 
 
-def document(title: str, headline: str, sections: list[Section]) -> str:
+def document(title: str, headline: str, sections: list[Section], style: str = "") -> str:
     """A self-contained page: nothing is fetched, no script; sections without content are left out.
 
     Args:
         title: plain text.
         headline: HTML for the box under the title.
         sections: in the order of the page.
+        style: CSS of this page's own, after that of all pages.
     """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for key, name, _ in sections)
@@ -85,7 +86,7 @@ def document(title: str, headline: str, sections: list[Section]) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
+        f"<style>{STYLE}{style}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
         f'<div class="headline">{headline}</div>\n<nav>{links}</nav>\n{body}</main></body></html>\n'
     )
 
