@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   kdspeech::PybindLattice(m);
   kdspeech::PybindSearch(m);
   kdspeech::PybindTransform(m);
+  kdspeech::PybindFst(m);
 }

@@ -13,5 +13,6 @@ void PybindCrop(pybind11::module_& m);
 void PybindLattice(pybind11::module_& m);
 void PybindSearch(pybind11::module_& m);
 void PybindTransform(pybind11::module_& m);
+void PybindFst(pybind11::module_& m);
 
 }  // namespace kdspeech

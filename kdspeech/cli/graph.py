@@ -1,4 +1,4 @@
-"""`kds prepare-lang`: the language side of a recogniser as Kaldi's directories."""
+"""`kds prepare-lang` and `kds make-graph`: the language side of a recogniser."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,3 +41,23 @@ def prepare_lang(
     lang = Lang.read(lang_dir)
     num_phones = len(lang.silence_phones) + len(lang.nonsilence_phones)
     say(f"{lang_dir}: {len(lang.words)} words, {num_phones} phones")
+
+
+def make_graph(
+    lang_dir: Annotated[
+        Path, typer.Argument(metavar="LANG", help="With L_disambig.fst and G.fst.")
+    ],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL", help="With final.mdl and tree.")],
+    graph_dir: Annotated[Path, typer.Argument(metavar="GRAPH", help="Made, or replaced.")],
+    transition_scale: Annotated[
+        float, typer.Option(help="Of log probabilities between states.")
+    ] = 1.0,
+    self_loop_scale: Annotated[
+        float, typer.Option(help="Of log probabilities of staying in a state and leaving it.")
+    ] = 0.1,
+) -> None:
+    """Make the graph HCLG of a model and a grammar, as Kaldi's mkgraph.sh."""
+    from kdspeech.graph.make_graph import make_graph
+
+    graph = make_graph(lang_dir, model_dir, graph_dir, transition_scale, self_loop_scale)
+    say(f"{graph_dir}/HCLG.fst: {graph.num_states} states, {len(graph.arcs)} arcs")

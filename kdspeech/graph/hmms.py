@@ -1,4 +1,4 @@
-"""H: from phones in context to transition ids.
+"""C and H: from phones to phones in context, from these to transition ids.
 
 Kaldi composes with a transducer H; here every arc is replaced by the HMM of its phone in context,
 which comes to the same. Self-loops are left out until the graph is minimal.
@@ -7,8 +7,10 @@ which comes to the same. Self-loops are left out until the graph is minimal.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import kaldifst
 import numpy as np
 
+from kdspeech.graph.lang import Lang
 from kdspeech.hmm.topology import NO_PDF
 from kdspeech.hmm.transitions import TransitionModel
 from kdspeech.hmm.tree import DecisionTree
@@ -42,15 +44,23 @@ class HmmMaker:
     """Makes the HMMs of phones in context.
 
     Args:
-        tree, transitions: of one model.
+        lang: its phones are the model's.
+        tree, transitions: the model.
         transition_scale: of the transitions' log probabilities, self-loops apart.
+    Raises:
+        InputError: lang, tree and model do not fit each other.
     """
 
     def __init__(
-        self, tree: DecisionTree, transitions: TransitionModel, transition_scale: float = 1.0
+        self,
+        lang: Lang,
+        tree: DecisionTree,
+        transitions: TransitionModel,
+        transition_scale: float = 1.0,
     ):
-        check_model(tree, transitions)
-        self.tree, self._transitions = tree, transitions
+        _check_fit(lang, tree, transitions)
+        self.tree, self.num_tids = tree, transitions.num_tids
+        self._transitions = transitions
         self._scale = transition_scale
         forward = transitions.forward_log_probs[transitions.tid_to_state]
         self._costs = -transition_scale * (transitions.log_probs - forward)
@@ -106,13 +116,45 @@ class HmmMaker:
                 yield number, tid, self._costs[tid], to
 
 
-def check_model(tree: DecisionTree, transitions: TransitionModel) -> None:
-    """Raises InputError unless tree and model have the same number of pdfs."""
+def _check_fit(lang: Lang, tree: DecisionTree, transitions: TransitionModel) -> None:
     if tree.num_pdfs != transitions.num_pdfs:
         raise InputError(
             f"the tree has {tree.num_pdfs} pdfs, the model {transitions.num_pdfs}: "
             "they are not of one system"
         )
+    others = set(lang.topo.phones) ^ set(transitions.topology.phones)
+    if others:
+        raise InputError(
+            f"{lang.folder} is not the lang directory of this model: phone {min(others)} "
+            "is in only one of them"
+        )
+
+
+def phones_to_tids(
+    phones: kaldifst.StdVectorFst, hmms: HmmMaker, disambig: Sequence[int] = ()
+) -> Fst:
+    """Composes H and C with a transducer from phones.
+
+    Args:
+        phones: reads phones and disambiguation symbols.
+        disambig: the phone ids of these.
+    Returns:
+        The transducer from transition ids; it reads num_tids + 1, num_tids + 2, ... where there
+        were disambiguation symbols.
+    """
+    tree = hmms.tree
+    in_context, windows = kaldifst.compose_context(
+        list(disambig), tree.context_width, tree.central_position, phones
+    )
+    labels: list[Hmm | int] = []
+    next_symbol = hmms.num_tids + 1
+    for window in windows:
+        if len(window) == 1 and window[0] <= 0:  # a symbol, its sign changed
+            labels.append(next_symbol)
+            next_symbol += 1
+        else:
+            labels.append(hmms.hmm(window) if window else 0)
+    return expand_hmms(Fst.from_kaldifst(in_context), labels)
 
 
 def expand_hmms(fst: Fst, labels: Sequence[Hmm | int]) -> Fst:

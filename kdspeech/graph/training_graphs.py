@@ -6,7 +6,7 @@ from itertools import groupby
 import kaldifst
 import numpy as np
 
-from kdspeech.graph.hmms import HmmMaker, expand_hmms
+from kdspeech.graph.hmms import HmmMaker, phones_to_tids
 from kdspeech.graph.lang import Lang
 from kdspeech.graph.self_loops import add_self_loops
 from kdspeech.hmm.transitions import TransitionModel
@@ -23,6 +23,8 @@ class TrainingGraphs:
         tree, transitions: of the model to align with.
         transition_scale: of log probabilities between states.
         self_loop_scale: of those of self-loops.
+    Raises:
+        InputError: lang, tree and model do not fit each other; the lexicon is damaged.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class TrainingGraphs:
         self_loop_scale: float = 0.1,
     ):
         self._lexicon = _Lexicon(lang)
-        self._hmms = HmmMaker(tree, transitions, transition_scale)
+        self._hmms = HmmMaker(lang, tree, transitions, transition_scale)
         self._transitions, self._scale = transitions, self_loop_scale
 
     def __call__(self, word_ids: Sequence[int]) -> Fst:
@@ -46,13 +48,8 @@ class TrainingGraphs:
         Raises:
             InputError: a word that the lexicon has no pronunciation of.
         """
-        tree = self._hmms.tree
         phones = self._lexicon.accept(word_ids).to_kaldifst()
-        graph, windows = kaldifst.compose_context(
-            [], tree.context_width, tree.central_position, phones
-        )
-        hmms = [self._hmms.hmm(window) if window else 0 for window in windows]
-        graph = expand_hmms(Fst.from_kaldifst(graph), hmms).to_kaldifst()
+        graph = phones_to_tids(phones, self._hmms).to_kaldifst()
         kaldifst.determinize_star(graph, use_log=True)
         kaldifst.minimize_encoded(graph)
         return add_self_loops(Fst.from_kaldifst(graph), self._transitions, self._scale)
