@@ -19,6 +19,9 @@ def import_kaldi(
     lang: Annotated[
         Path | None, typer.Option(help="Lang directory the system was made with, to check.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data directory that was aligned, to check.")
+    ] = None,
 ) -> None:
     """Checks a GMM system trained by Kaldi and copies what the later stages need.
 
@@ -26,7 +29,7 @@ def import_kaldi(
     """
     from kdspeech.hmm.import_kaldi import import_kaldi
 
-    found = import_kaldi(exp, out, lang)
+    found = import_kaldi(exp, out, lang, data)
     for name, fact in found.facts.items():
         say(f"{name}: {fact}")
     say(f"{out}: {len(found.files)} files" if out else f"{exp}: can be used")

@@ -4,18 +4,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from kdspeech.data import DataDir
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.hmm.model import AcousticModel
 from kdspeech.hmm.topology import HmmTopology
 from kdspeech.hmm.transitions import TransitionModel
 from kdspeech.hmm.tree import DecisionTree
 from kdspeech.io.alignments import alignment_files, iter_alignments
-from kdspeech.io.ark import read_ark
+from kdspeech.io.ark import Scp, read_ark
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
 from kdspeech.io.tables import read_table
@@ -55,6 +57,7 @@ def import_kaldi(
     exp: str | os.PathLike,
     out: str | os.PathLike | None = None,
     lang: str | os.PathLike | None = None,
+    data: str | os.PathLike | None = None,
 ) -> KaldiExperiment:
     """Checks a Kaldi experiment directory of a GMM system and copies what is used from it.
 
@@ -65,10 +68,12 @@ def import_kaldi(
         exp: such as exp/tri4a or exp/tri4a_ali.
         out: directory to make, whole or not at all; None only checks.
         lang: lang directory the system was made with; its topology and phones must be the model's.
+        data: data directory that was aligned; its features must have the model's dimension and
+            the alignments' lengths, its speakers the transforms.
     Raises:
         InputError: lists everything that is wrong.
     """
-    found = check_kaldi(exp, lang)
+    found = check_kaldi(exp, lang, data)
     if found.problems:
         shown = found.problems[:_MAX_PROBLEMS]
         more = len(found.problems) - len(shown)
@@ -78,7 +83,11 @@ def import_kaldi(
     return found
 
 
-def check_kaldi(exp: str | os.PathLike, lang: str | os.PathLike | None = None) -> KaldiExperiment:
+def check_kaldi(
+    exp: str | os.PathLike,
+    lang: str | os.PathLike | None = None,
+    data: str | os.PathLike | None = None,
+) -> KaldiExperiment:
     """Looks at everything in a Kaldi experiment directory; problems are listed, not raised."""
     found = KaldiExperiment(Path(exp))
     if not found.path.is_dir():
@@ -86,12 +95,15 @@ def check_kaldi(exp: str | os.PathLike, lang: str | os.PathLike | None = None) -
         return found
     found.files += [found.path / n for n in _OPTIONAL if (found.path / n).exists()]
     model = _try(found, lambda: _check_model(found))
-    _try(found, lambda: _check_front_end(found, model))
+    front_end = _try(found, lambda: _check_front_end(found, model))
     if model is not None:
         _try(found, lambda: _check_phones(found, model.transitions, lang))
         _try(found, lambda: _check_second_model(found, model))
-        _try(found, lambda: _check_alignments(found, model.transitions))
-        _try(found, lambda: _check_transforms(found, model.gmms.dim))
+        lengths = _try(found, lambda: _check_alignments(found, model.transitions))
+        speakers = _try(found, lambda: _check_transforms(found, model.gmms.dim))
+        if data is not None and front_end is not None:
+            _try(found, lambda: _check_dimension(found, Path(data), front_end, model.gmms.dim))
+            _try(found, lambda: _check_utterances(found, DataDir(data), lengths, speakers))
     return found
 
 
@@ -137,7 +149,7 @@ def _check_second_model(found: KaldiExperiment, model: AcousticModel) -> None:
         raise InputError(f"{path}: dimension {second.gmms.dim}, final.mdl has {model.gmms.dim}")
 
 
-def _check_front_end(found: KaldiExperiment, model: AcousticModel | None) -> None:
+def _check_front_end(found: KaldiExperiment, model: AcousticModel | None) -> FrontEnd:
     front_end = FrontEnd.read(found.path)
     norm = "means" + (" and variances" if front_end.cmvn.norm_vars else "")
     found.facts["cmvn"] = norm if front_end.cmvn.norm_means else "none"
@@ -148,7 +160,7 @@ def _check_front_end(found: KaldiExperiment, model: AcousticModel | None) -> Non
                 f"{found.path}: dimension {model.gmms.dim} is not that of deltas, and there is "
                 "no final.mat"
             )
-        return
+        return front_end
     rows, columns = front_end.matrix.shape
     context = 1 + front_end.splicing.left_context + front_end.splicing.right_context
     found.facts["features"] = f"{context} frames spliced, final.mat {rows} x {columns}"
@@ -161,6 +173,7 @@ def _check_front_end(found: KaldiExperiment, model: AcousticModel | None) -> Non
             f"{found.path}/final.mat: {columns} columns are not {context} spliced frames "
             "(look at splice_opts), or not all of them are numbers"
         )
+    return front_end
 
 
 def _check_phones(found: KaldiExperiment, transitions: TransitionModel, lang) -> None:
@@ -191,25 +204,27 @@ def _no_disambiguation(phones: dict[str, str]) -> dict[str, str]:
     return {phone: number for phone, number in phones.items() if not phone.startswith("#")}
 
 
-def _check_alignments(found: KaldiExperiment, transitions: TransitionModel) -> None:
+def _check_alignments(found: KaldiExperiment, transitions: TransitionModel) -> dict[str, int]:
+    """The number of frames of each aligned utterance."""
     if not any(found.path.glob("ali.*")):
-        return
-    files = alignment_files(found.path)
-    utterances, frames, cut = set(), 0, 0
+        return {}
+    files, lengths, cut = alignment_files(found.path), {}, 0
     for name, tids in iter_alignments(found.path):
-        if name in utterances:
+        if name in lengths:
             raise InputError(f"{found.path}: {name} has two alignments")
-        utterances.add(name)
+        lengths[name] = len(tids)
         transitions.checked(tids, f"{found.path}/ali.*: {name}")
-        frames += len(tids)
         cut += bool(len(tids)) and not transitions.phone_ends(tids)[1]
     found.files += files
-    found.facts["ali"] = f"{len(files)} files, {len(utterances)} utterances, {frames} frames" + (
-        f"; {cut} are not of whole phones" if cut else ""
+    found.facts["ali"] = (
+        f"{len(files)} files, {len(lengths)} utterances, {sum(lengths.values())} frames"
+        + (f"; {cut} are not of whole phones" if cut else "")
     )
+    return lengths
 
 
-def _check_transforms(found: KaldiExperiment, dim: int) -> None:
+def _check_transforms(found: KaldiExperiment, dim: int) -> set[str]:
+    """The speakers that have a transform."""
     files = sorted(path for path in found.path.glob("trans.*") if path.suffix[1:].isdigit())
     speakers: set[str] = set()
     for key, matrix in _transforms(files):
@@ -226,11 +241,44 @@ def _check_transforms(found: KaldiExperiment, dim: int) -> None:
     if files:
         found.files += files
         found.facts["trans"] = f"{len(files)} files, {len(speakers)} speakers"
+    return speakers
 
 
 def _transforms(files: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
     for file in files:
         yield from read_ark(file)
+
+
+def _check_dimension(found: KaldiExperiment, data: Path, front_end: FrontEnd, dim: int) -> None:
+    with closing(Scp(data / "feats.scp")) as feats:
+        base = next(iter(feats.values()), np.empty((0, 0))).shape[1]
+    if front_end.matrix is None:
+        wanted = {dim // (front_end.deltas.delta_order + 1)}
+    else:
+        columns = front_end.matrix.shape[1]
+        context = 1 + front_end.splicing.left_context + front_end.splicing.right_context
+        wanted = {width // context for width in (columns, columns - 1) if width % context == 0}
+    if base not in wanted:
+        raise InputError(
+            f"{data}/feats.scp: features of dimension {base}; {found.path} was made with "
+            f"{' or '.join(map(str, sorted(wanted)))}"
+        )
+
+
+def _check_utterances(found: KaldiExperiment, data: DataDir, lengths, speakers) -> None:
+    lengths, frames, known = lengths or {}, data.table("utt2num_frames"), data.utt2spk
+    for name, length in lengths.items():
+        if name not in known:
+            raise InputError(f"{data.path}: has no utterance {name}, which {found.path} aligns")
+        if frames.get(name, str(length)) != str(length):
+            raise InputError(
+                f"{data.path}/utt2num_frames: {name} has {frames[name]} frames, its alignment "
+                f"in {found.path} has {length}"
+            )
+    without = {known[name] for name in lengths} - speakers if speakers else set()
+    if without:
+        raise InputError(f"{found.path}/trans.*: no transform for speaker {min(without)}")
+    found.facts["data"] = f"{len(lengths)} of {len(known)} utterances are aligned"
 
 
 def _copy(found: KaldiExperiment, out: Path) -> None:

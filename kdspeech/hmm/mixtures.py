@@ -26,7 +26,9 @@ def split_targets(
         int32 (num_pdfs,).
     """
     targets = np.ones(len(occupancies), dtype=np.int32)
-    shares = np.asarray(occupancies, dtype=np.float64) ** power
+    # Single precision, as Kaldi: a whole number of frames stays one and is compared as one.
+    occupancies = np.asarray(occupancies, dtype=np.float32)
+    shares = (occupancies.astype(np.float64) ** power).astype(np.float32).astype(np.float64)
     queue = [(-share, pdf) for pdf, share in enumerate(shares) if share > 0]
     heapq.heapify(queue)
     missing = total - len(targets)

@@ -8,6 +8,7 @@ import pytest
 
 from kdspeech.hmm import AcousticModel, DecisionTree, HmmTopology, TransitionModel
 from kdspeech.hmm.tree import monophone_tree
+from kdspeech.io.kaldi import read_kaldi_matrix, write_kaldi_matrix
 
 pytestmark = pytest.mark.golden
 
@@ -57,6 +58,20 @@ def test_tree_is_written_as_it_was_read(models, tmp_path, name):
         tree = DecisionTree.read(models / f"{name}{suffix}")
         tree.write(tmp_path / "tree", binary)
         assert (tmp_path / "tree").read_bytes() == (models / f"{name}{suffix}").read_bytes()
+
+
+def test_other_files_are_written_as_they_were_read(golden, tmp_path):
+    gmm = golden / "gmm"
+    files = [*gmm.glob("tree/*.tree"), *gmm.glob("models/*.final.mat"), gmm / "models/mllt_in.mdl"]
+    assert len(files) == 7
+    for path in files:
+        copy = tmp_path / path.name
+        if path.suffix == ".mat":
+            write_kaldi_matrix(copy, read_kaldi_matrix(path))
+        else:
+            kind = DecisionTree if path.suffix == ".tree" else AcousticModel
+            kind.read(path).write(copy)
+        assert copy.read_bytes() == path.read_bytes(), path
 
 
 def test_topology_of_the_file_is_that_of_the_model(models, systems, tmp_path):

@@ -13,6 +13,7 @@ from kdspeech.io.alignments import read_alignments, write_alignments
 from kdspeech.io.ark import write_ark
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import write_kaldi_matrix
+from kdspeech.io.tables import write_table
 
 pytestmark = pytest.mark.golden
 
@@ -168,3 +169,42 @@ def test_other_lang(exp, lang, tmp_path):
     with pytest.raises(InputError, match="topo: "):
         import_kaldi(exp, lang=lang)
     assert check_kaldi(tmp_path / "none").problems == [f"{tmp_path / 'none'}: no such directory"]
+
+
+@pytest.fixture
+def data(golden, tmp_path):
+    """The data directory of the alignments: MFCC of 13 coefficients."""
+    arrays, data = np.load(golden / "gmm" / "gmm.npz"), tmp_path / "train"
+    names = sorted(key.split("/")[1] for key in arrays.files if key.startswith("mfcc/"))
+    write_ark(
+        data / "feats.ark", [(name, arrays[f"mfcc/{name}"]) for name in names], data / "feats.scp"
+    )
+    write_table(data / "utt2spk", {name: name.split("_")[0] for name in names})
+    write_table(data / "utt2num_frames", {name: str(len(arrays[f"mfcc/{name}"])) for name in names})
+    return data
+
+
+def test_data_of_the_alignments(exp, data):
+    assert import_kaldi(exp, data=data).facts["data"] == "60 of 60 utterances are aligned"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("utt2num_frames", "george_0_11 44", "george_0_11 45", "george_0_11 has 45 frames, .* 44"),
+        ("utt2spk", "george_0_11 george\n", "", "has no utterance george_0_11"),
+        ("utt2spk", "theo_9_32 theo", "theo_9_32 tim", "no transform for speaker tim"),
+    ],
+)
+def test_other_data(exp, data, name, old, new, message):
+    (data / name).write_text((data / name).read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        import_kaldi(exp, data=data)
+
+
+def test_data_of_another_dimension(exp, data):
+    write_ark(
+        data / "feats.ark", [("george_0_11", np.ones((44, 12), np.float32))], data / "feats.scp"
+    )
+    with pytest.raises(InputError, match="features of dimension 12; .* was made with 13"):
+        import_kaldi(exp, data=data)

@@ -41,6 +41,10 @@ def test_targets_of_few_frames():
     assert split_targets(np.array([0.0, 39.0, 41.0, 100.0]), 50, 0.2, 20.0).tolist() == [1, 1, 2, 4]
 
 
+def test_whole_numbers_of_frames_are_compared_as_such():
+    assert split_targets(np.array([60.000001, 61.0]), 9, 0.2, 20.0).tolist() == [2, 3]
+
+
 def test_split_moves_halves_apart():
     gmms = mixtures([1, 2])
     rng = np.random.default_rng(1)

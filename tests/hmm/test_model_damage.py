@@ -34,7 +34,7 @@ def test_every_cut(tmp_path, kind, binary):
     (model() if kind == "mdl" else TREE).write(path, binary)
     whole = path.read_bytes().rstrip()
     read(path)
-    step = 1 if kind == "tree" else 7
+    step = 1 if kind == "tree" else 17
     for size in range(0, len(whole), step):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match=kind):
@@ -49,7 +49,7 @@ def test_random_bytes_never_crash(tmp_path, kind, binary):
     whole = bytearray(path.read_bytes())
     rng = np.random.default_rng(1)
     refused = 0
-    for _ in range(400):
+    for _ in range(150):
         damaged = whole.copy()
         for place in rng.integers(0, len(whole), rng.integers(1, 4)):
             damaged[place] = rng.integers(0, 256)
@@ -59,7 +59,7 @@ def test_random_bytes_never_crash(tmp_path, kind, binary):
         except InputError as error:
             assert kind in str(error)
             refused += 1
-    assert refused > 100
+    assert refused > 30
 
 
 def test_other_files_for_models(tmp_path):
