@@ -15,6 +15,7 @@ from kdspeech.cli import (
     decode,
     distill,
     feats,
+    gmm,
     graph,
     hmm,
     lm,
@@ -64,6 +65,7 @@ app.add_typer(lm.app, name="lm", help="N-gram language models.")
 app.command()(lm.arpa_to_fst)
 app.command()(graph.prepare_lang)
 app.command()(graph.make_graph)
+app.add_typer(gmm.app)
 app.command()(options.options)
 app.command()(decode.decode)
 app.command()(score.score)

@@ -1,0 +1,96 @@
+"""Alignments of data with a trained model, as Kaldi's steps/align_si.sh and align_fmllr.sh."""
+
+import os
+import shutil
+from pathlib import Path
+
+from kdspeech.features.front_end import FrontEnd
+from kdspeech.gmm import passes, speakers
+from kdspeech.gmm.options import AlignOptions, Jobs
+from kdspeech.gmm.session import Report, Session
+from kdspeech.hmm import AcousticModel, DecisionTree
+
+
+def align(
+    data_dir: str | os.PathLike,
+    lang_dir: str | os.PathLike,
+    src_dir: str | os.PathLike,
+    ali_dir: str | os.PathLike,
+    options: AlignOptions | None = None,
+    jobs: Jobs | None = None,
+) -> Report:
+    """Aligns data with a model of deltas or LDA+MLLT features.
+
+    Args:
+        data_dir: with feats.scp, cmvn.scp, text and utt2spk.
+        lang_dir: the one of the model.
+        src_dir: the model's directory.
+        ali_dir: the directory to make: ali.*.gz beside copies of the model's files.
+        options: AlignOptions.
+        jobs: Jobs.
+    Raises:
+        InputError: the directories do not fit, or no utterance can be aligned.
+    """
+    with Session(data_dir, lang_dir, ali_dir, jobs) as session:
+        model = _begin(session, Path(src_dir))
+        session.align(model, options or AlignOptions())
+        return _finish(session, Path(src_dir))
+
+
+def align_fmllr(
+    data_dir: str | os.PathLike,
+    lang_dir: str | os.PathLike,
+    src_dir: str | os.PathLike,
+    ali_dir: str | os.PathLike,
+    options: AlignOptions | None = None,
+    fmllr_update_type: str = "full",
+    fmllr_min_count: float = 500.0,
+    jobs: Jobs | None = None,
+) -> Report:
+    """Aligns data with a model of adapted features: first without transforms, then with those
+    estimated from that.
+
+    Args:
+        data_dir, lang_dir, src_dir, options, jobs: as align.
+        ali_dir: the directory to make, with trans.* as well.
+        fmllr_update_type, fmllr_min_count: as in SatOptions.
+    Raises:
+        InputError: the directories do not fit, or no utterance can be aligned.
+    """
+    options, src_dir = options or AlignOptions(), Path(src_dir)
+    with Session(data_dir, lang_dir, ali_dir, jobs) as session:
+        model = _begin(session, src_dir)
+        has_own = (src_dir / "final.alimdl").exists()
+        first = AcousticModel.read(src_dir / "final.alimdl") if has_own else model
+        session.align(first, options)
+        session.adapt(
+            model,
+            posterior_model=first if has_own else None,
+            update_type=fmllr_update_type,
+            min_count=fmllr_min_count,
+        )
+        session.feats = "adapted"
+        session.align(model, options)
+        session.run(speakers.save_transforms, out=session.exp.absolute())
+        return _finish(session, src_dir)
+
+
+def _begin(session: Session, src_dir: Path) -> AcousticModel:
+    """Features and training graphs for a model."""
+    front_end = FrontEnd.read(src_dir)
+    model = AcousticModel.read(src_dir / "final.mdl")
+    session.check_phones(src_dir)
+    session.prepare(front_end)
+    session.run(passes.expand, front_end=front_end)
+    session.compile_graphs(DecisionTree.read(src_dir / "tree"), model)
+    return model
+
+
+def _finish(session: Session, src_dir: Path) -> Report:
+    """Writes the alignments and copies the model's files; final.mdl comes last."""
+    session.save_alignments()
+    FrontEnd.read(src_dir).write(session.exp)
+    for name in ("tree", "final.occs", "final.alimdl", "final.mdl"):
+        if (src_dir / name).exists():
+            shutil.copy(src_dir / name, session.exp / name)
+    return session.report

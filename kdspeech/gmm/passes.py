@@ -1,0 +1,106 @@
+"""What the workers do with a split's features and alignments; SplitJobs calls these functions.
+
+Each takes the split's folder first, which holds its data directory and its FrameStore.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kdspeech.data.datadir import DataDir
+from kdspeech.features.front_end import FrontEnd
+from kdspeech.features.post import CmvnStats
+from kdspeech.gmm.store import FrameStore
+from kdspeech.hmm import DecisionTree, TransitionModel
+from kdspeech.hmm.convert import AlignmentConverter
+from kdspeech.io.alignments import iter_alignments, write_alignments
+from kdspeech.io.ark import Scp
+from kdspeech.io.errors import InputError
+
+Problems = dict[str, str]
+"""Utterance -> why it is not used."""
+
+
+def prepare(folder: Path, front_end: FrontEnd) -> Problems:
+    """Makes the store with the features after CMVN, "base"."""
+    problems: Problems = {}
+    FrameStore.create(folder, _base_features(DataDir(folder / "data"), front_end, problems))
+    return problems
+
+
+def _base_features(data: DataDir, front_end: FrontEnd, problems: Problems) -> Iterator[tuple]:
+    feats, cmvn = (Scp(data.path / f"{name}.scp") for name in ("feats", "cmvn"))
+    last, stats = None, None
+    for utt, speaker in data.utt2spk.items():
+        if speaker != last:
+            last, stats = speaker, _cmvn(cmvn, speaker)
+        if utt not in feats:
+            continue  # Session.prepare names it
+        if not data.text.get(utt, "").split():
+            problems[utt] = "has no transcript"
+        else:
+            try:
+                yield utt, speaker, front_end.normalize(feats[utt], stats)
+            except InputError as error:  # no frames, NaN
+                problems[utt] = str(error)
+
+
+def _cmvn(cmvn: Scp, speaker: str) -> CmvnStats:
+    if speaker not in cmvn:
+        raise InputError(f"{cmvn.path}: has no speaker {speaker} (run `kds compute-cmvn` again)")
+    return CmvnStats.from_matrix(cmvn[speaker])
+
+
+def expand(folder: Path, front_end: FrontEnd) -> None:
+    """Makes the model's features, "feats", from "base"."""
+    store = FrameStore(folder)
+    base = store.array("base")
+    parts = (front_end.expand(base[store.frames(i)]) for i in range(len(store)))
+    store.write_array("feats", parts)
+
+
+def load_alignments(
+    folder: Path,
+    ali_dir: Path,
+    old: TransitionModel,
+    new: TransitionModel | None = None,
+    tree: DecisionTree | None = None,
+) -> Problems:
+    """Takes the split's alignments from a directory, converted to a new model where given."""
+    store = FrameStore(folder)
+    convert = AlignmentConverter(old, new, tree) if new else old.checked
+    numbers = {utt: i for i, utt in enumerate(store.utterances)}
+    tids = np.zeros(store.num_frames, np.int32)
+    problems = dict.fromkeys(store.utterances, f"has no alignment in {ali_dir}")
+    for utt, found in iter_alignments(ali_dir):
+        if utt not in numbers:
+            continue
+        part = tids[store.frames(numbers[utt])]
+        if len(found) != len(part):
+            problems[utt] = f"has {len(part)} frames, its alignment in {ali_dir} {len(found)}"
+            continue
+        part[:] = convert(found, f"{ali_dir}: {utt}")
+        del problems[utt]
+    store.write_array("tids", [tids])
+    return problems
+
+
+def convert_alignments(
+    folder: Path, old: TransitionModel, new: TransitionModel, tree: DecisionTree
+) -> None:
+    """Makes the store's alignments those of another model with the same phones."""
+    store = FrameStore(folder)
+    convert, tids = AlignmentConverter(old, new, tree), np.array(store.alignment())
+    for i in store.aligned(tids):
+        frames = store.frames(i)
+        tids[frames] = convert(tids[frames], store.utterances[i])
+    store.write_array("tids", [tids])
+
+
+def save_alignments(folder: Path, out: Path) -> None:
+    """Writes ali.N.gz of the split in folder N."""
+    store = FrameStore(folder)
+    tids = store.alignment()
+    pairs = ((store.utterances[i], tids[store.frames(i)]) for i in store.aligned(tids))
+    write_alignments(out / f"ali.{folder.name}.gz", pairs)

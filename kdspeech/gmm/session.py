@@ -1,0 +1,233 @@
+"""A training or alignment under way: its splits, its experiment directory, its log."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdspeech.data.datadir import DataDir
+from kdspeech.features.front_end import FrontEnd
+from kdspeech.gmm import passes, realign
+from kdspeech.gmm.accumulate import gmm_stats
+from kdspeech.gmm.jobs import SplitJobs
+from kdspeech.gmm.options import AlignOptions, Jobs
+from kdspeech.gmm.passes import Problems
+from kdspeech.gmm.realign import AlignReport
+from kdspeech.gmm.speakers import estimate_transforms
+from kdspeech.graph import Lang
+from kdspeech.graph.symbols import read_symbols
+from kdspeech.hmm import AcousticModel, DecisionTree
+from kdspeech.hmm.estimate import GmmStatistics, MleOptions, estimate
+from kdspeech.io.atomic import atomic_path
+from kdspeech.io.errors import InputError
+from kdspeech.io.kaldi import KaldiWriter
+
+log = logging.getLogger(__name__)
+
+# What an older run left: gone before the new one starts, so that nothing passes for its result.
+_RESULTS = ("final.*", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt")
+_NAMED = 5  # utterances named in a log line; files hold them all
+
+
+@dataclass
+class Report:
+    """What became of a stage.
+
+    Attributes:
+        log_likes: average log-likelihood of a frame in each training pass.
+        num_pdfs, num_gaussians: of the final model.
+        alignment: of the last alignment; its `failed` also has the utterances never tried.
+        fallbacks: speakers with the unit transform, and why.
+    """
+
+    log_likes: list[float] = field(default_factory=list)
+    num_pdfs: int = 0
+    num_gaussians: int = 0
+    alignment: AlignReport = field(default_factory=AlignReport)
+    fallbacks: dict[str, str] = field(default_factory=dict)
+
+
+class Session:
+    """Context manager around a stage; its methods are the passes that stages share.
+
+    Args:
+        data_dir: with feats.scp, cmvn.scp, text and utt2spk.
+        lang_dir: as prepare_lang makes it.
+        exp: the directory to make; the results of an older run in it go first.
+        jobs: Jobs.
+
+    Attributes:
+        feats: which features the model is trained on: "feats", or "adapted" to the speakers.
+    """
+
+    def __init__(self, data_dir, lang_dir, exp: str | os.PathLike, jobs: Jobs | None = None):
+        self.data, self.lang, self.exp = DataDir(data_dir), Lang.read(lang_dir), Path(exp)
+        self.options, self.report, self.feats = jobs or Jobs(), Report(), "feats"
+        self.rng = np.random.default_rng(self.options.seed)
+        self._problems: Problems = {}
+        for name in ("feats.scp", "cmvn.scp", "text", "utt2spk"):
+            if name not in self.data:
+                raise InputError(f"{self.data.path}: has no {name}")
+
+    def __enter__(self) -> "Session":
+        (self.exp / "log").mkdir(parents=True, exist_ok=True)
+        for path in (p for pattern in _RESULTS for p in self.exp.glob(pattern)):
+            path.unlink()
+        with ExitStack() as stack:
+            stack.enter_context(_log_to(self.exp / "log" / "train.log"))
+            jobs = SplitJobs(self.data, self.options.nj, self.exp / "work", self.options.scheduler)
+            self._jobs = stack.enter_context(jobs)
+            self._stack = stack.pop_all()
+        self.write_text("num_jobs", f"{self.options.nj}\n")
+        shutil.copy(self.lang.folder / "phones.txt", self.exp)
+        return self
+
+    def __exit__(self, *error):
+        return self._stack.__exit__(*error)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file of the experiment directory."""
+        with atomic_path(self.exp / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def run(self, function: Callable[..., Any], **arguments) -> list[Any]:
+        """The results of a pass over the splits."""
+        return self._jobs.run(function, **arguments)
+
+    def sum(self, function: Callable[..., Any], **arguments) -> Any:
+        """The sum of the statistics that a pass over the splits gives."""
+        total, *others = self.run(function, **arguments)
+        for other in others:
+            total += other
+        return total
+
+    def problems(self, function: Callable[..., Problems], **arguments) -> None:
+        """Runs a pass that gives utterances which cannot be used, and why."""
+        for part in self.run(function, **arguments):
+            self._problems |= part
+        _list("left out", self._problems)
+
+    def prepare(self, front_end: FrontEnd) -> None:
+        """Reads the features in."""
+        feats = self.data.table("feats.scp")
+        self._problems = {utt: "has no features" for utt in self.data.text if utt not in feats}
+        self.problems(passes.prepare, front_end=front_end)
+        if len(self._problems) >= len(self.data.text):
+            utt, why = next(iter(self._problems.items()))
+            raise InputError(f"{self.data.path}: no utterance can be used; the first: {utt}: {why}")
+
+    def start_from(self, ali_dir: str | os.PathLike, front_end: FrontEnd) -> AcousticModel:
+        """Reads the features in and takes the alignments of a directory; gives their model."""
+        ali_dir = Path(ali_dir).absolute()
+        model = AcousticModel.read(ali_dir / "final.mdl")
+        self.check_phones(ali_dir)
+        self.prepare(front_end)
+        self.problems(passes.load_alignments, ali_dir=ali_dir, old=model.transitions)
+        return model
+
+    def check_phones(self, src_dir: Path) -> None:
+        """InputError where a directory's phones.txt is not that of the lang directory."""
+        theirs = src_dir / "phones.txt"
+        if theirs.exists() and read_symbols(theirs) != self.lang.phones:
+            raise InputError(f"{theirs}: has other phones than {self.lang.folder}/phones.txt")
+
+    def compile_graphs(self, tree: DecisionTree, model: AcousticModel) -> None:
+        """Makes the training graphs."""
+        self.run(realign.compile_graphs, lang_dir=self.lang.folder, tree=tree, model=model)
+
+    def align(self, model: AcousticModel, options: AlignOptions) -> None:
+        """Aligns all utterances anew."""
+        silence = self.lang.optional_silence
+        arguments = {"model": model, "options": options, "feats": self.feats, "silence": silence}
+        self.take_alignment(self.sum(realign.realign, **arguments))
+
+    def take_alignment(self, report: AlignReport) -> None:
+        """Notes how an alignment went; InputError if it found nothing."""
+        if not report.aligned:
+            utt, why = next(iter(report.failed.items()))
+            raise InputError(f"no utterance could be aligned; the first: {utt}: {why}")
+        log.info(
+            "aligned %d utterances, log-likelihood %.4f a frame; %d with the wider beam, %d failed",
+            report.aligned,
+            report.log_like / report.frames,
+            len(report.retried),
+            len(report.failed),
+        )
+        _list("no alignment", report.failed)
+        report.failed |= self._problems
+        self.report.alignment = report
+
+    def adapt(self, model: AcousticModel, **options) -> None:
+        """Estimates the speakers' transforms (arguments of estimate_transforms); names those
+        speakers that get the unit transform."""
+        arguments = {"model": model, "silence": self.lang.silence_phones, **options}
+        self.report.fallbacks = {}
+        for part in self.run(estimate_transforms, **arguments):
+            self.report.fallbacks |= part
+        _list("unit transform", self.report.fallbacks)
+
+    def update(self, model: AcousticModel, **options) -> AcousticModel:
+        """One pass of training: statistics and the model they give (options of MleOptions)."""
+        stats: GmmStatistics = self.sum(gmm_stats, model=model, feats=self.feats)
+        new, update = estimate(model, stats, MleOptions(**options), self.rng)
+        self.report.log_likes.append(update.log_like)
+        self.occupancies = np.add.reduceat(stats.occupancy, model.gmms.offsets[:-1])
+        log.info(
+            "pass %d: log-likelihood %.4f a frame over %d frames; now %d Gaussians",
+            len(self.report.log_likes),
+            update.log_like,
+            update.frames,
+            update.num_gaussians,
+        )
+        return new
+
+    def save_alignments(self) -> None:
+        """Writes ali.*.gz, and log/failed with the utterances that are not in it and why."""
+        self.run(passes.save_alignments, out=self.exp.absolute())
+        rows = sorted(self.report.alignment.failed.items())
+        self.write_text("log/failed", "".join(f"{utt} {why}\n" for utt, why in rows))
+        rows = sorted(self.report.alignment.retried)
+        self.write_text("log/retried", "".join(f"{utt}\n" for utt in rows))
+
+    def save(self, tree: DecisionTree, model: AcousticModel, front_end: FrontEnd) -> Report:
+        """Writes the model and what belongs to it; final.mdl comes last."""
+        self.save_alignments()
+        front_end.write(self.exp)
+        tree.write(self.exp / "tree")
+        writer = KaldiWriter()
+        writer.vector(self.occupancies.astype(np.float32))
+        writer.write(self.exp / "final.occs")
+        self.report.num_pdfs = model.gmms.num_pdfs
+        self.report.num_gaussians = model.gmms.num_gaussians
+        model.write(self.exp / "final.mdl")
+        return self.report
+
+
+def _list(what: str, named: dict[str, str]) -> None:
+    """Warns of some utterances or speakers, by name."""
+    for name, why in list(named.items())[:_NAMED]:
+        log.warning("%s: %s: %s", what, name, why)
+    if len(named) > _NAMED:
+        log.warning("%s: and %d more", what, len(named) - _NAMED)
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Also writes what the package logs to a file; an older one is replaced."""
+    logger = logging.getLogger("kdspeech")
+    handler, level = logging.FileHandler(path, "w", encoding="utf-8"), logger.level
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()

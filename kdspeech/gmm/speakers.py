@@ -1,0 +1,117 @@
+"""Passes that adapt a split's features to its speakers by fMLLR.
+
+The transforms of a split stand in its folder as Kaldi's archive "trans"; "adapted" are the
+features "feats" with them.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kdspeech.features.fmllr import FmllrStats
+from kdspeech.features.post import apply_affine, compose_transforms
+from kdspeech.gmm.store import FrameStore
+from kdspeech.hmm import AcousticModel
+from kdspeech.io.ark import read_ark, write_ark
+from kdspeech.io.errors import InputError
+
+_SPEAKER_FRAMES = 50_000  # frames of a speaker at a time
+
+Fallbacks = dict[str, str]
+"""Speaker -> why it has the unit transform."""
+
+
+def load_transforms(folder: Path, trans_dir: Path) -> None:
+    """Takes the transforms of the split's speakers from trans.1, trans.2, ... of a directory.
+
+    Raises:
+        InputError: a speaker has none there.
+    """
+    store, found = FrameStore(folder), {}
+    for path in sorted(trans_dir.glob("trans.*")):
+        found |= {spk: matrix for spk, matrix in read_ark(path) if spk in store.by_speaker}
+    missing = sorted(set(store.by_speaker) - set(found))
+    if missing:
+        raise InputError(f"{trans_dir}: trans.* have no transform of speaker {missing[0]}")
+    _write(store, found)
+
+
+def save_transforms(folder: Path, out: Path) -> None:
+    """Writes trans.N of the split in folder N."""
+    write_ark(out / f"trans.{folder.name}", read_ark(folder / "trans"))
+
+
+def estimate_transforms(
+    folder: Path,
+    model: AcousticModel,
+    silence: Collection[int],
+    silence_weight: float = 0.0,
+    posterior_model: AcousticModel | None = None,
+    more: bool = False,
+    **options,
+) -> Fallbacks:
+    """Estimates a transform for each speaker of the split and makes "adapted".
+
+    Args:
+        folder: of the split.
+        model: the model to fit the features to.
+        silence: phones whose frames count `silence_weight`.
+        silence_weight: 0 to 1.
+        posterior_model: gives the Gaussians' posteriors instead of `model` (final.alimdl).
+        more: adapt the "adapted" features further, by transforms that go on top of those before.
+        options: `update_type`, `min_count`, `num_iters` of estimate_fmllr.
+    """
+    store, fallbacks, transforms = FrameStore(folder), {}, {}
+    before = dict(read_ark(folder / "trans")) if more else {}
+    weights = _weights(model, silence, silence_weight)
+    feats = store.array("adapted" if more else "feats")
+    for speaker, numbers in store.by_speaker.items():
+        stats = FmllrStats(model.gmms.dim)
+        for frames in _pieces(store, numbers):
+            tids = store.alignment()[frames]
+            stats.accumulate(
+                feats[frames],
+                np.where(weights[tids] > 0, model.transitions.tid_to_pdf[tids], -1),
+                model.gmms,
+                weights=weights[tids],
+                posterior_gmms=None if posterior_model is None else posterior_model.gmms,
+            )
+        found = stats.estimate(**options)
+        if found.fallback:
+            fallbacks[speaker] = found.fallback
+        transforms[speaker] = found.matrix
+        if more:
+            transforms[speaker] = compose_transforms(found.matrix, before[speaker], True)
+    _write(store, transforms)
+    return fallbacks
+
+
+def _weights(model: AcousticModel, silence: Collection[int], silence_weight: float) -> np.ndarray:
+    """The weight of a frame by its transition id, float32 (num_tids + 1,)."""
+    silent = np.isin(model.transitions.tid_to_phone, list(silence))
+    return np.where(silent, silence_weight, 1.0).astype(np.float32)
+
+
+def _pieces(store: FrameStore, numbers: list[int]) -> Iterator[np.ndarray]:
+    """Frame numbers of some utterances, some ten thousand at a time."""
+    waiting, count = [], 0
+    for i in numbers:
+        waiting.append(np.arange(store.offsets[i], store.offsets[i + 1]))
+        count += len(waiting[-1])
+        if count >= _SPEAKER_FRAMES:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _write(store: FrameStore, transforms: dict[str, np.ndarray]) -> None:
+    """Keeps the transforms and makes "adapted" with them."""
+    write_ark(store.folder / "trans", sorted(transforms.items()))
+    feats = store.array("feats")
+    parts = (
+        apply_affine(feats[store.frames(i)], transforms[speaker])
+        for i, speaker in enumerate(store.speakers)
+    )
+    store.write_array("adapted", parts)
