@@ -8,9 +8,9 @@
 #include "feat/pitch.h"
 #include "feat/pitch_process.h"
 #include "feat/splice.h"
-#include "feat/transform.h"
 #include "feat/vad.h"
 #include "python/pybind.h"
+#include "transform/affine.h"
 
 namespace kdspeech {
 

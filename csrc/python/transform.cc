@@ -84,12 +84,16 @@ FloatArray PyLogLikelihoods(const PyGaussians& py_gmms, const FloatArray& featur
                             const std::optional<IntArray>& pdfs, int num_threads) {
   const Gaussians gmms = py_gmms.Get();
   const Data data(features, gmms.dim, IntArray(0), IntArray(0), FloatArray(0));
-  const int32_t* wanted = pdfs.has_value() ? pdfs->data() : nullptr;
-  const int num_wanted = pdfs.has_value() ? static_cast<int>(pdfs->size()) : gmms.num_pdfs;
-  FloatArray result({static_cast<py::ssize_t>(data.num_frames), py::ssize_t{num_wanted}});
+  const int num_pdfs = pdfs.has_value() ? static_cast<int>(pdfs->size()) : gmms.num_pdfs;
+  FloatArray result({static_cast<py::ssize_t>(data.num_frames), py::ssize_t{num_pdfs}});
   float* out = result.mutable_data();
+  const int32_t* wanted = pdfs.has_value() ? pdfs->data() : nullptr;
   py::gil_scoped_release release;
-  LogLikelihoods(gmms, data.features, data.num_frames, wanted, num_wanted, num_threads, out);
+  if (wanted == nullptr) {
+    LogLikelihoods(gmms, data.features, data.num_frames, num_threads, out);
+  } else {
+    LogLikelihoods(gmms, wanted, num_pdfs, data.features, data.num_frames, num_threads, out);
+  }
   return result;
 }
 

@@ -15,8 +15,8 @@
 #include "feat/pitch_search.h"
 #include "feat/sinc_resample.h"
 #include "feat/splice.h"
-#include "feat/transform.h"
 #include "feat/vad.h"
+#include "transform/affine.h"
 
 namespace {
 

@@ -120,9 +120,9 @@ void TestLogLikelihoods(const Task& task) {
   const int num = static_cast<int>(wanted.size());
   std::vector<float> all(static_cast<size_t>(task.num_frames) * task.pdfs),
       some(task.num_frames * num);
-  kdspeech::LogLikelihoods(task.Model(), task.features.data(), task.num_frames, nullptr, task.pdfs,
-                           Random(1, 3), all.data());
-  kdspeech::LogLikelihoods(task.Model(), task.features.data(), task.num_frames, wanted.data(), num,
+  kdspeech::LogLikelihoods(task.Model(), task.features.data(), task.num_frames, Random(1, 3),
+                           all.data());
+  kdspeech::LogLikelihoods(task.Model(), wanted.data(), num, task.features.data(), task.num_frames,
                            1, some.data());
   for (int t = 0; t < task.num_frames; t++) {
     for (int p = 0; p < task.pdfs; p++) {
@@ -251,7 +251,7 @@ void TestBadInput() {
   float out[1];
   const int32_t wanted[] = {3};
   CheckThrows("no pdf 3", [&] {
-    kdspeech::LogLikelihoods(task.Model(), task.features.data(), 1, wanted, 1, 1, out);
+    kdspeech::LogLikelihoods(task.Model(), wanted, 1, task.features.data(), 1, 1, out);
   });
   for (const int32_t frame : {-1, 1}) {
     const int32_t pdf = 0;

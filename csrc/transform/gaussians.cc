@@ -14,14 +14,20 @@ namespace {
 // Gaussians whose log-likelihoods are held at a time.
 constexpr int kGroup = 128;
 
+// No kernel's tile is larger.
+constexpr int kMaxTile = 64;
+
 int RoundUp(int n, int to) { return (n + to - 1) / to * to; }
 
-// Frames in columns: row d holds x_d, row dim + d holds -x_d^2 / 2, with `stride` columns.
-void PutColumn(const float* frame, int dim, int64_t stride, float* column) {
-  for (int d = 0; d < dim; d++) {
-    column[d * stride] = frame[d];
-    column[(dim + d) * stride] = -0.5f * frame[d] * frame[d];
-  }
+// Puts up to a tile of frames, given by row(j), into columns; returns how many columns were
+// filled: whole SIMD vectors, the last ones with a frame again.
+template <class Row>
+int PutColumns(const GmmKernel& kernel, int dim, int count, const Row& row, float* columns) {
+  const float* rows[kMaxTile];
+  const int n = RoundUp(count, kernel.lanes);
+  for (int j = 0; j < n; j++) rows[j] = row(std::min(j, count - 1));
+  kernel.put_columns(rows, n, dim, columns, kernel.tile);
+  return n;
 }
 
 // rows (count, tile): the log-likelihoods of `count` Gaussians, for n frames in columns.
@@ -39,55 +45,79 @@ void ComponentLogLikelihoods(const GmmKernel& kernel, const Gaussians& gmms, int
 // Log-likelihoods of a tile of frames at a time.
 class TileScorer {
  public:
-  TileScorer(const Gaussians& gmms, const int32_t* wanted, int num_wanted)
+  explicit TileScorer(const Gaussians& gmms)
       : gmms_(gmms),
         kernel_(ActiveGmmKernel()),
-        wanted_(wanted),
-        num_wanted_(num_wanted),
         columns_(2 * static_cast<size_t>(gmms.dim) * kernel_.tile),
-        scores_(static_cast<size_t>(num_wanted) * kernel_.tile) {}
-
-  int tile() const { return kernel_.tile; }
+        scores_(static_cast<size_t>(gmms.num_pdfs) * kernel_.tile) {}
 
   void Score(const float* features, int count, float* out) {
-    const int tile = kernel_.tile;
-    for (int j = 0; j < count; j++) {
-      PutColumn(features + static_cast<int64_t>(j) * gmms_.dim, gmms_.dim, tile, &columns_[j]);
-    }
-    for (int i = 0; i < num_wanted_;) i = ScoreGroup(i, RoundUp(count, kernel_.lanes));
-    for (int j = 0; j < count; j++, out += num_wanted_) {
-      for (int i = 0; i < num_wanted_; i++) out[i] = scores_[i * static_cast<size_t>(tile) + j];
+    const auto row = [&](int j) { return features + static_cast<int64_t>(j) * gmms_.dim; };
+    const int n = PutColumns(kernel_, gmms_.dim, count, row, columns_.data());
+    for (int p = 0; p < gmms_.num_pdfs;) p = ScoreGroup(p, n);
+    for (int j = 0; j < count; j++, out += gmms_.num_pdfs) {
+      for (int p = 0; p < gmms_.num_pdfs; p++) out[p] = Scores(p)[j];
     }
   }
 
  private:
-  int Pdf(int i) const { return wanted_ != nullptr ? wanted_[i] : i; }
+  float* Scores(int pdf) { return scores_.data() + static_cast<int64_t>(pdf) * kernel_.tile; }
 
-  // Scores as many neighbouring pdfs from the i-th wanted one on as make a group; returns how
-  // far it came.
-  int ScoreGroup(int i, int n) {
-    const int begin = gmms_.offsets[Pdf(i)];
-    int end = i + 1;
-    while (end < num_wanted_ && Pdf(end) == Pdf(end - 1) + 1 &&
-           gmms_.offsets[Pdf(end) + 1] - begin <= kGroup) {
-      end++;
-    }
-    const int count = gmms_.offsets[Pdf(end - 1) + 1] - begin, tile = kernel_.tile;
+  // Scores as many pdfs from `pdf` on as make a group; returns the next one.
+  int ScoreGroup(int pdf, int n) {
+    const int32_t* const offsets = gmms_.offsets;
+    const int begin = offsets[pdf];
+    int end = pdf + 1;
+    while (end < gmms_.num_pdfs && offsets[end + 1] - begin <= kGroup) end++;
+    const int count = offsets[end] - begin, tile = kernel_.tile;
     rows_.resize(std::max(rows_.size(), static_cast<size_t>(count) * tile));
     ComponentLogLikelihoods(kernel_, gmms_, begin, count, columns_.data(), n, rows_.data());
-    for (; i < end; i++) {
-      const int first = gmms_.offsets[Pdf(i)], last = gmms_.offsets[Pdf(i) + 1];
-      kernel_.log_sum_exp(rows_.data() + static_cast<int64_t>(first - begin) * tile, tile,
-                          last - first, n, &scores_[i * static_cast<size_t>(tile)]);
+    for (; pdf < end; pdf++) {
+      const float* const first = rows_.data() + static_cast<int64_t>(offsets[pdf] - begin) * tile;
+      kernel_.log_sum_exp(first, tile, offsets[pdf + 1] - offsets[pdf], n, Scores(pdf));
     }
     return end;
   }
 
   const Gaussians& gmms_;
   const GmmKernel& kernel_;
-  const int32_t* const wanted_;
-  const int num_wanted_;
   std::vector<float> columns_, rows_, scores_;
+};
+
+// The mixtures of some pdfs, one after the other.
+class Selection {
+ public:
+  Selection(const Gaussians& gmms, const int32_t* pdfs, int num_pdfs) : dim_(gmms.dim) {
+    for (int i = 0; i < num_pdfs; i++) {
+      if (pdfs[i] < 0 || pdfs[i] >= gmms.num_pdfs) {
+        throw InputError("pdfs: no pdf " + std::to_string(pdfs[i]) + "; the model has " +
+                         std::to_string(gmms.num_pdfs));
+      }
+      const int64_t begin = gmms.offsets[pdfs[i]], end = gmms.offsets[pdfs[i] + 1];
+      offsets_.push_back(offsets_.back() + static_cast<int32_t>(end - begin));
+      Append(gmms.gconsts, begin, end, &gconsts_);
+      Append(gmms.means_invvars, begin * dim_, end * dim_, &means_invvars_);
+      Append(gmms.inv_vars, begin * dim_, end * dim_, &inv_vars_);
+    }
+  }
+
+  Gaussians Get() const {
+    return {gconsts_.data(),
+            means_invvars_.data(),
+            inv_vars_.data(),
+            offsets_.data(),
+            static_cast<int>(offsets_.size()) - 1,
+            dim_};
+  }
+
+ private:
+  static void Append(const float* from, int64_t begin, int64_t end, std::vector<float>* to) {
+    to->insert(to->end(), from + begin, from + end);
+  }
+
+  const int dim_;
+  std::vector<int32_t> offsets_{0};
+  std::vector<float> gconsts_, means_invvars_, inv_vars_;
 };
 
 void CheckEntry(const AlignedFrames& alignment, int64_t i, int64_t num_frames, int num_pdfs) {
@@ -113,22 +143,22 @@ void CheckOffsets(const int32_t* offsets, int num_pdfs, int64_t num_gaussians) {
   }
 }
 
-void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames,
-                    const int32_t* wanted, int num_wanted, int num_threads, float* out) {
-  for (int i = 0; wanted != nullptr && i < num_wanted; i++) {
-    if (wanted[i] < 0 || wanted[i] >= gmms.num_pdfs) {
-      throw InputError("pdfs: no pdf " + std::to_string(wanted[i]) + "; the model has " +
-                       std::to_string(gmms.num_pdfs));
-    }
-  }
+void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames, int num_threads,
+                    float* out) {
   const int64_t tile = ActiveGmmKernel().tile;
   ParallelFor((frames + tile - 1) / tile, num_threads, [&](int64_t begin, int64_t end) {
-    TileScorer scorer(gmms, wanted, num_wanted);
+    TileScorer scorer(gmms);
     for (int64_t i = begin; i < end; i++) {
       const int count = static_cast<int>(std::min(tile, frames - i * tile));
-      scorer.Score(features + i * tile * gmms.dim, count, out + i * tile * num_wanted);
+      scorer.Score(features + i * tile * gmms.dim, count, out + i * tile * gmms.num_pdfs);
     }
   });
+}
+
+void LogLikelihoods(const Gaussians& gmms, const int32_t* pdfs, int num_pdfs, const float* features,
+                    int64_t frames, int num_threads, float* out) {
+  const Selection selection(gmms, pdfs, num_pdfs);
+  LogLikelihoods(selection.Get(), features, frames, num_threads, out);
 }
 
 ByPdf::ByPdf(const AlignedFrames& alignment, int64_t num_frames, int num_pdfs)
@@ -155,20 +185,19 @@ PosteriorComputer::PosteriorComputer(const Gaussians& gmms, const float* feature
     : gmms_(gmms),
       features_(features),
       kernel_(ActiveGmmKernel()),
-      frames_(2 * static_cast<size_t>(gmms.dim) * kernel_.tile),
+      columns_(2 * static_cast<size_t>(gmms.dim) * kernel_.tile),
       totals_(kernel_.tile) {}
 
 PosteriorTile PosteriorComputer::Compute(const AlignedFrames& alignment, int pdf,
                                          const int64_t* entries, int size) {
   const int first = gmms_.offsets[pdf], count = gmms_.offsets[pdf + 1] - first;
   const int tile = kernel_.tile;
-  for (int j = 0; j < size; j++) {
-    const int64_t frame = alignment.frames[entries[j]];
-    PutColumn(features_ + frame * gmms_.dim, gmms_.dim, tile, &frames_[j]);
-  }
-  const int n = RoundUp(size, kernel_.lanes);
+  const auto frame = [&](int j) {
+    return features_ + static_cast<int64_t>(alignment.frames[entries[j]]) * gmms_.dim;
+  };
+  const int n = PutColumns(kernel_, gmms_.dim, size, frame, columns_.data());
   shares_.resize(std::max(shares_.size(), static_cast<size_t>(count) * tile));
-  ComponentLogLikelihoods(kernel_, gmms_, first, count, frames_.data(), n, shares_.data());
+  ComponentLogLikelihoods(kernel_, gmms_, first, count, columns_.data(), n, shares_.data());
   kernel_.softmax(shares_.data(), tile, count, n, totals_.data());
   double log_like = 0.0;
   for (int j = 0; j < size; j++) {

@@ -25,9 +25,14 @@ struct Gaussians {
 // Throws InputError unless offsets rise from 0, with a Gaussian at least for every pdf.
 void CheckOffsets(const int32_t* offsets, int num_pdfs, int64_t num_gaussians);
 
-// out (frames, num_wanted): the log-likelihoods of the pdfs `wanted`, of all where it is null.
-void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames,
-                    const int32_t* wanted, int num_wanted, int num_threads, float* out);
+// out (frames, num_pdfs): the log-likelihoods of all pdfs.
+void LogLikelihoods(const Gaussians& gmms, const float* features, int64_t frames, int num_threads,
+                    float* out);
+
+// out (frames, num_pdfs): those of the pdfs pdfs[0 .. num_pdfs - 1]. Throws InputError for a pdf
+// that is not there.
+void LogLikelihoods(const Gaussians& gmms, const int32_t* pdfs, int num_pdfs, const float* features,
+                    int64_t frames, int num_threads, float* out);
 
 // Which pdf each frame is aligned to: entry i gives the frame frames[i] to pdfs[i] with a weight.
 struct AlignedFrames {
@@ -80,7 +85,7 @@ class PosteriorComputer {
   const Gaussians gmms_;
   const float* const features_;
   const GmmKernel& kernel_;
-  std::vector<float> frames_, shares_, totals_;
+  std::vector<float> columns_, shares_, totals_;
 };
 
 // Calls use(tile) for all tiles of the pdfs first .. last - 1 of an alignment.

@@ -23,6 +23,10 @@ struct GmmKernel {
   void (*add_product)(Strided a, const float* b, int64_t ldb, int m, int n, int k, float* c,
                       int64_t ldc);
 
+  // Frames as columns: out[d * stride + j] = x and out[(dim + d) * stride + j] = -x^2 / 2 with x =
+  // rows[j][d], for j < n, a multiple of lanes.
+  void (*put_columns)(const float* const* rows, int n, int dim, float* out, int64_t stride);
+
   // out[j] = log sum_i exp(rows[i * stride + j]) for j < n, a multiple of lanes.
   void (*log_sum_exp)(const float* rows, int64_t stride, int num_rows, int n, float* out);
 

@@ -59,6 +59,33 @@ inline void AddProduct(Strided a, const float* b, int64_t ldb, int m, int n, int
   }
 }
 
+// Columns of kLanes frames, dimensions first .. first + kLanes - 1.
+KDSPEECH_INLINE void PutBlock(const float* const* rows, int first, int dim, float* out,
+                              int64_t stride) {
+  Vec block[kLanes];
+  for (int j = 0; j < kLanes; j++) block[j] = Load(rows[j] + first);
+  Transpose(block);
+  for (int d = 0; d < kLanes; d++) {
+    Store(out + (first + d) * stride, block[d]);
+    Store(out + (dim + first + d) * stride, -0.5f * block[d] * block[d]);
+  }
+}
+
+inline void PutColumns(const float* const* rows, int n, int dim, float* out, int64_t stride) {
+  for (; n > 0; n -= kLanes, rows += kLanes, out += kLanes) {
+    int d = 0;
+    for (; d + kLanes <= dim; d += kLanes) PutBlock(rows, d, dim, out, stride);
+    if (d < dim && dim >= kLanes) PutBlock(rows, dim - kLanes, dim, out, stride);
+    for (; d < dim && dim < kLanes; d++) {
+      for (int j = 0; j < kLanes; j++) {
+        const float x = rows[j][d];
+        out[d * stride + j] = x;
+        out[(dim + d) * stride + j] = -0.5f * x * x;
+      }
+    }
+  }
+}
+
 // Shares below e^-87 of the largest are e^-87 of it: Exp ends there.
 KDSPEECH_INLINE Vec Share(Vec x, Vec peak) { return Exp(Max(x - peak, Splat(-87.0f))); }
 
@@ -97,8 +124,13 @@ inline void Softmax(float* rows, int64_t stride, int num_rows, int n, float* out
 #define KDSPEECH_NAME(name) KDSPEECH_STRING(name)
 
 extern const GmmKernel kGmmKernel;
-const GmmKernel kGmmKernel = {
-    KDSPEECH_NAME(KDSPEECH_VARIANT), kLanes, kTileVectors * kLanes, AddProduct, LogSumExp, Softmax};
+const GmmKernel kGmmKernel = {KDSPEECH_NAME(KDSPEECH_VARIANT),
+                              kLanes,
+                              kTileVectors * kLanes,
+                              AddProduct,
+                              PutColumns,
+                              LogSumExp,
+                              Softmax};
 
 }  // namespace KDSPEECH_VARIANT
 }  // namespace kdspeech
