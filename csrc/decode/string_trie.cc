@@ -18,7 +18,7 @@ void StringTrie::Clear() {
 
 size_t StringTrie::Slot(int32_t parent, int32_t tid) const {
   const uint64_t key = (static_cast<uint64_t>(parent) << 32) | static_cast<uint32_t>(tid);
-  size_t slot = (key * 0x9E3779B97F4A7C15u) >> 20 & (slots_.size() - 1);
+  size_t slot = (key * 0x9E3779B97F4A7C15u) >> 32 & (slots_.size() - 1);
   while (slots_[slot] >= 0) {
     const Node& node = nodes_[slots_[slot]];
     if (node.parent == parent && node.tid == tid) break;
