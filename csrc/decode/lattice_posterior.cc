@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "decode/lattice_chain.h"
 #include "feat/error.h"
 
 namespace kdspeech {
@@ -11,56 +12,6 @@ namespace kdspeech {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// A lattice with the frames of its states. Arcs are numbered as in the lattice; the final cost of
-// state s comes after them as arc num_arcs + s, which leads nowhere.
-class TimedLattice {
- public:
-  explicit TimedLattice(const LatticeView& lattice)
-      : view(lattice), times(StateTimes(lattice)), num_arcs(lattice.NumArcs()) {}
-
-  const LatticeView& view;
-  const std::vector<int32_t> times;
-  const int32_t num_arcs;
-
-  int32_t NumTransitions() const { return num_arcs + view.num_states; }
-
-  // Calls f(frame, tid) for the transition ids of an arc that leaves `state`.
-  template <class F>
-  void ForFrames(int32_t state, int32_t arc, const F& f) const {
-    int32_t frame = times[state];
-    if (view.IsCompact()) {
-      const int32_t string =
-          arc < num_arcs ? view.arcs[arc].ilabel : view.final_strings[arc - num_arcs];
-      for (int32_t i = view.string_offsets[string]; i < view.string_offsets[string + 1]; ++i) {
-        f(frame++, view.tids[i]);
-      }
-    } else if (arc < num_arcs && view.arcs[arc].ilabel) {
-      f(frame, view.arcs[arc].ilabel);
-    }
-  }
-
-  // Calls f(state, arc, next) for all arcs and final costs, state by state; next is -1 after a
-  // final cost.
-  template <class F>
-  void ForTransitions(const F& f) const {
-    for (int32_t state = 0; state < view.num_states; ++state) {
-      if (times[state] < 0) continue;
-      for (int32_t arc = view.offsets[state]; arc < view.offsets[state + 1]; ++arc) {
-        f(state, arc, view.arcs[arc].nextstate);
-      }
-      if (IsFinal(view.finals[state])) f(state, num_arcs + state, -1);
-    }
-  }
-
-  int32_t NumFrames() const {
-    int32_t frames = 0;
-    ForTransitions([&](int32_t state, int32_t arc, int32_t) {
-      ForFrames(state, arc, [&](int32_t frame, int32_t) { frames = std::max(frames, frame + 1); });
-    });
-    return frames;
-  }
-};
 
 [[noreturn]] void Fail(const std::string& problem) { throw InputError("lattice: " + problem); }
 
@@ -128,93 +79,6 @@ double AcousticCost(const TimedLattice& lattice, const AcousticScores& scores,
   return cost;
 }
 
-// The lattice as a Markov chain: with the log of what all paths from a state to the end sum up to,
-// each arc has a probability given its state, and nothing can overflow, however long the lattice
-// is. One exponential for each arc, one logarithm for each state.
-class ForwardBackward {
- public:
-  // `costs`: of the arcs and final costs.
-  ForwardBackward(const TimedLattice& lattice, const std::vector<double>& costs)
-      : lattice_(lattice), probs_(lattice.NumTransitions(), 0.0) {
-    Backward(costs);
-    Forward();
-  }
-
-  double LogLikelihood() const { return log_likelihood_; }
-  double Occupancy(int32_t state) const { return occupancies_[state]; }
-  double Posterior(int32_t state, int32_t arc) const { return occupancies_[state] * probs_[arc]; }
-
-  // Given the accuracies of arcs and final costs, sets them to how much more accurate than the
-  // average the paths through each are; returns the average.
-  double Differences(std::vector<double>* accuracies) const {
-    const int32_t n = lattice_.view.num_states;
-    std::vector<double> after(n, 0.0), before(n, 0.0);
-    for (int32_t state = n - 1; state >= 0; --state) {
-      after[state] = probs_[lattice_.num_arcs + state] * (*accuracies)[lattice_.num_arcs + state];
-      for (int32_t arc = lattice_.view.offsets[state]; arc < lattice_.view.offsets[state + 1];
-           ++arc) {
-        after[state] += probs_[arc] * ((*accuracies)[arc] + after[Next(arc)]);
-      }
-    }
-    lattice_.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
-      double& accuracy = (*accuracies)[arc];
-      const double until = occupancies_[state] > 0.0 ? before[state] / occupancies_[state] : 0.0;
-      if (next >= 0) before[next] += Posterior(state, arc) * (until + accuracy);
-      accuracy += until + (next < 0 ? 0.0 : after[next]) - after[0];
-    });
-    return after[0];
-  }
-
- private:
-  int32_t Next(int32_t arc) const { return lattice_.view.arcs[arc].nextstate; }
-
-  void Backward(const std::vector<double>& costs) {
-    const LatticeView& view = lattice_.view;
-    std::vector<double> beta(view.num_states, -kInfinity);
-    for (int32_t state = view.num_states - 1; state >= 0; --state) {
-      const int32_t begin = view.offsets[state], end = view.offsets[state + 1];
-      const int32_t final_arc = lattice_.num_arcs + state;
-      const double final_score = IsFinal(view.finals[state]) ? -costs[final_arc] : -kInfinity;
-      double best = final_score;
-      for (int32_t arc = begin; arc < end; ++arc) {
-        probs_[arc] = beta[Next(arc)] - costs[arc];
-        best = std::max(best, probs_[arc]);
-      }
-      if (best == -kInfinity) {
-        std::fill(probs_.begin() + begin, probs_.begin() + end, 0.0);
-        continue;
-      }
-      if (end - begin == 1 && final_score == -kInfinity) {
-        beta[state] = best;
-        probs_[begin] = 1.0;
-        continue;
-      }
-      double sum = probs_[final_arc] = std::exp(final_score - best);
-      for (int32_t arc = begin; arc < end; ++arc) {
-        sum += probs_[arc] = std::exp(probs_[arc] - best);
-      }
-      beta[state] = best + std::log(sum);
-      probs_[final_arc] /= sum;
-      for (int32_t arc = begin; arc < end; ++arc) probs_[arc] /= sum;
-    }
-    log_likelihood_ = beta[0];
-    if (!std::isfinite(log_likelihood_)) Fail("no path to the end, or scores that are no numbers");
-  }
-
-  void Forward() {
-    occupancies_.assign(lattice_.view.num_states, 0.0);
-    occupancies_[0] = 1.0;
-    lattice_.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
-      if (next >= 0) occupancies_[next] += Posterior(state, arc);
-    });
-  }
-
-  const TimedLattice& lattice_;
-  std::vector<double> probs_;        // of each arc and final cost, given its state
-  std::vector<double> occupancies_;  // the posterior of each state
-  double log_likelihood_ = 0.0;
-};
-
 std::vector<double> Costs(const TimedLattice& lattice, const AcousticScores& scores,
                           const TidTables& tables, const LatticeScales& scales) {
   std::vector<double> costs(lattice.NumTransitions(), kInfinity);
@@ -259,7 +123,7 @@ LatticePosteriors Run(const LatticeView& view, const AcousticScores& scores,
     // Wrong frames are frames less right ones; the frames of all paths are as many.
     for (size_t i = 0; i < costs.size(); ++i) costs[i] += options.boost * accuracies[i];
   }
-  const ForwardBackward chain(lattice, costs);
+  const LatticeChain chain(lattice, costs);
   result.log_likelihood = chain.LogLikelihood() + options.boost * result.num_frames;
   if (options.accuracy != Accuracy::kNone) result.accuracy = chain.Differences(&accuracies);
   lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t) {
@@ -327,7 +191,7 @@ LatticePosteriors AccumulatePosteriors(const LatticeView& lattice, const Acousti
 std::vector<double> ArcPosteriors(const LatticeView& view, const LatticeScales& scales) {
   if (view.num_states == 0) return {};
   const TimedLattice lattice(view);
-  const ForwardBackward chain(lattice, Costs(lattice, {}, {}, scales));
+  const LatticeChain chain(lattice, Costs(lattice, {}, {}, scales));
   std::vector<double> posteriors(lattice.num_arcs, 0.0);
   lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
     if (next >= 0) posteriors[arc] = chain.Posterior(state, arc);

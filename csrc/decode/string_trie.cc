@@ -44,15 +44,15 @@ int32_t StringTrie::Successor(int32_t string, int32_t tid) {
   return added;
 }
 
-int32_t StringTrie::Ancestor(int32_t string, int32_t length) const {
+int32_t StringTrie::Prefix(int32_t string, int32_t length) const {
   while (nodes_[string].length > length) string = nodes_[string].parent;
   return string;
 }
 
 int32_t StringTrie::CommonPrefix(int32_t a, int32_t b, int32_t limit) const {
   const int32_t length = std::min({Length(a), Length(b), limit});
-  a = Ancestor(a, length);
-  b = Ancestor(b, length);
+  a = Prefix(a, length);
+  b = Prefix(b, length);
   while (a != b) {
     a = nodes_[a].parent;
     b = nodes_[b].parent;

@@ -17,6 +17,7 @@ class StringTrie {
   int32_t Length(int32_t string) const { return nodes_[string].length; }
   // How many transition ids two strings begin with alike, at most `limit`.
   int32_t CommonPrefix(int32_t a, int32_t b, int32_t limit) const;
+  int32_t Prefix(int32_t string, int32_t length) const;  // of a string that is no shorter
   int32_t RemovePrefix(int32_t string, int32_t length);
   // Kaldi's order of strings of equal cost: the longer one, then the lexicographically first.
   bool Before(int32_t a, int32_t b) const;
@@ -31,7 +32,6 @@ class StringTrie {
     int32_t parent, tid, length;
   };
 
-  int32_t Ancestor(int32_t string, int32_t length) const;
   size_t Slot(int32_t parent, int32_t tid) const;
   void Grow();
 
