@@ -4,8 +4,8 @@ from kdspeech.decode.align import Alignment, align
 from kdspeech.decode.decoder import Decoded, LatticeDecoder
 from kdspeech.decode.grammar import Grammar
 from kdspeech.decode.graph import Graph
-from kdspeech.decode.lattice import (
-    Lattice,
+from kdspeech.decode.lattice import Lattice, MbrResult
+from kdspeech.decode.lattice_files import (
     LatticePack,
     read_lattices,
     write_lattices,
@@ -28,6 +28,7 @@ __all__ = [
     "Lattice",
     "LatticeDecoder",
     "LatticePack",
+    "MbrResult",
     "Posteriors",
     "TidTables",
     "add_lattice_gradients",

@@ -1,7 +1,6 @@
 """Lattices: what the search leaves, and everything that is made of them."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,6 @@ from kdspeech import _core
 from kdspeech.decode.grammar import Grammar
 from kdspeech.decode.posteriors import ACOUSTIC_SCALE, Posteriors, lattice_posteriors
 from kdspeech.hmm import TransitionModel
-from kdspeech.io import lattices as files
 from kdspeech.io.errors import InputError
 
 _CORE = _core.decode
@@ -321,37 +319,3 @@ def phone_starts(transitions: TransitionModel) -> np.ndarray:
     """For each transition id the phone that begins with it, or 0; int32."""
     begins = (transitions.tid_to_hmm_state == 0) & ~transitions.is_self_loop
     return np.where(begins, transitions.tid_to_phone, 0).astype(np.int32)
-
-
-def read_lattices(path: str | os.PathLike) -> Iterator[tuple[str, Lattice]]:
-    """Yields (utterance, lattice) of a Kaldi lattice archive, as `kdspeech.io.lattices`."""
-    for utterance, core in files.read_archive(path):
-        yield utterance, Lattice(core)
-
-
-def write_lattices(
-    path: str | os.PathLike, pairs: Iterable[tuple[str, Lattice]], binary: bool = True
-) -> None:
-    """Writes (utterance, lattice) pairs to a Kaldi lattice archive, whole or not at all.
-
-    Args:
-        path: the file; gzipped if its name ends in .gz.
-        binary: Kaldi's binary format, or text.
-    """
-    with files.ArchiveWriter(path, binary) as writer:
-        for utterance, lattice in pairs:
-            writer.write(utterance, lattice.core)
-
-
-class LatticePack(files.LatticePack):
-    """The lattices of a pack (one mapped file) by utterance, as `Lattice`s."""
-
-    def __getitem__(self, utterance: str) -> Lattice:
-        return Lattice(super().__getitem__(utterance))
-
-
-def write_pack(path: str | os.PathLike, pairs: Iterable[tuple[str, Lattice]]) -> None:
-    """Writes (utterance, lattice) pairs to a pack that `LatticePack` opens."""
-    with files.LatticePackWriter(path) as writer:
-        for utterance, lattice in pairs:
-            writer.write(utterance, lattice.core)

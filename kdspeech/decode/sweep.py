@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kdspeech.decode.lattice import Lattice, read_lattices
+from kdspeech.decode.lattice import Lattice
+from kdspeech.decode.lattice_files import read_lattices
 from kdspeech.decode.wer import WerScore
 from kdspeech.io.errors import InputError
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdspeech.decode.lattice import Lattice, LatticePack
+from kdspeech.decode.lattice import Lattice
+from kdspeech.decode.lattice_files import LatticePack
 from kdspeech.decode.posteriors import lattice_posteriors
 from kdspeech.decode.recognize import Recognizer, SplitOutput, Utterance
 from kdspeech.features.fmllr import Fmllr, FmllrStats
