@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kdspeech.graph import NgramLM
 from kdspeech.io.errors import InputError
 
 UNIGRAMS = ["-0.5 </s>", "-99 <s> -0.2", "-0.6 a -0.1", "-0.4 b -0.3"]
+PIECES = [b"", b"\n", b" ", b"nan", b"-inf", b"\\end\\", b"\xff", b"1e999", b"<s>"]
 BIGRAMS = ["-0.1 <s> a -0.05", "-0.2 a b"]
 
 
@@ -143,3 +146,29 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / "bad.gz").write_bytes(content)
         with pytest.raises(InputError, match="bad.gz: damaged"):
             NgramLM.read_arpa(tmp_path / "bad.gz")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_an_error_or_a_model(tmp_path_factory, data):
+    """Bytes of a good file changed, cut out or doubled: no other exception, no NaN."""
+    path = tmp_path_factory.getbasetemp() / "damaged.arpa"
+    NgramLM.estimate(["a b a c", "b a", "c a b"], 3).write_arpa(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        begin = data.draw(st.integers(0, len(content) - 1))
+        end = begin + data.draw(st.integers(0, 20))
+        piece = data.draw(
+            st.sampled_from(
+                [b"", b"\n", b" ", b"nan", b"-inf", b"\\end\\", b"\xff", b"1e999", b"<s>"]
+            )
+            | st.just(bytes(content[begin:end]) * 2)
+        )
+        content[begin:end] = piece
+    path.write_bytes(content)
+    try:
+        lm = NgramLM.read_arpa(path)
+    except InputError as error:
+        assert str(error).startswith(str(path))
+    else:
+        assert not np.isnan(lm.token_log_probs(["a b", "c c a b"])[0]).any()
