@@ -82,8 +82,9 @@ void Graph::Check() {
       max_tid_ = arc->tid > max_tid_ ? arc->tid : max_tid_;
       max_word_ = arc->word > max_word_ ? arc->word : max_word_;
     }
-    Require(finals_[s] == kInfinity || std::isfinite(finals_[s]),
-            "the final cost of state " + std::to_string(s) + " is no number");
+    if (finals_[s] != kInfinity && !std::isfinite(finals_[s])) {
+      throw InputError("graph: the final cost of state " + std::to_string(s) + " is no number");
+    }
     any_final |= finals_[s] != kInfinity;
   }
   Require(any_final, "it has no final state");

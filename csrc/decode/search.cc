@@ -11,7 +11,6 @@ namespace kdspeech {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kPrefetch = 8;  // tokens ahead: about a memory access's time
 
 void CheckOptions(const SearchOptions& options) {
   const bool good = options.beam > 0 && options.lattice_beam >= 0 && options.max_active > 1 &&
@@ -175,7 +174,6 @@ float Search::Emit(const float* loglikes, const Cutoff& cutoff) {
   frames_.push_back({static_cast<int32_t>(costs_.size()), 0, 0});
   const int32_t* tid_to_pdf = scored_->TidToPdf();
   for (int64_t i = 0; i < size; ++i) {
-    if (i + kPrefetch < size) __builtin_prefetch(graph_.Emitting(last_states_[i + kPrefetch]));
     const float cost = costs_[first + i];
     if (cost > cutoff.cost) continue;
     const GraphArc* begin = graph_.Emitting(last_states_[i]);
