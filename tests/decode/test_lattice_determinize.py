@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from random_lattices import random_lattice, transitions
 
-from kdspeech.decode import Lattice
+from kdspeech.decode import Graph, Lattice, LatticeDecoder
 from kdspeech.hmm import AcousticModel
 from kdspeech.io.errors import InputError
 
@@ -37,6 +37,28 @@ def best_of_words(lattice: Lattice) -> dict[tuple, tuple]:
     for path in lattice.nbest(200_000, acoustic_scale=0.5):
         best.setdefault(tuple(path.words), path)
     return best
+
+
+BEAMS = {"exact": (1000, 6, 0.1), "wide": (20, 10, 0.0833333)}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", BEAMS)
+@pytest.mark.parametrize("system", ["mono", "tri3b"])
+def test_decoded_lattices_are_kaldis(golden, name, system):
+    beam, lattice_beam, scale = BEAMS[name]
+    transitions = AcousticModel.read(golden / "gmm" / "models" / f"{system}.mdl").transitions
+    graph = Graph.read(golden / "lattice" / f"HCLG.{system}.fst")
+    decoder = LatticeDecoder(
+        graph, transitions.tid_to_pdf, beam, lattice_beam, acoustic_scale=scale
+    )
+    for utterance, expected in kaldi.lattices(golden, f"{name}.{system}").items():
+        if f"loglikes/{system}/{utterance}" not in kaldi.arrays(golden).files:
+            continue
+        raw = decoder.decode(kaldi.arrays(golden)[f"loglikes/{system}/{utterance}"]).lattice
+        lattice = raw.determinize(transitions, lattice_beam, scale)
+        kaldi.assert_same_paths(lattice, expected, atol=0.03)
+        assert (lattice.num_states, lattice.num_arcs) == (expected.num_states, expected.num_arcs)
 
 
 @pytest.mark.parametrize("phone_determinize", [True, False])
