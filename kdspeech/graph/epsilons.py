@@ -20,7 +20,7 @@ def remove_epsilons(fst: Fst) -> Fst:
     return Fst(start, finals, offsets, arcs.view(ARC))
 
 
-def push_weights(fst: Fst, max_iters: int = 200, delta: float = 1e-4) -> Fst:
+def push_weights(fst: Fst, max_iters: int = 200, delta: float = 1e-3) -> Fst:
     """Moves weights along paths until what leaves a state adds up the same for every state.
 
     The end is taken for a way back to the start, so that the sum is the greatest eigenvalue of the
