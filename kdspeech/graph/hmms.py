@@ -15,7 +15,7 @@ from kdspeech.hmm.topology import NO_PDF
 from kdspeech.hmm.transitions import TransitionModel
 from kdspeech.hmm.tree import DecisionTree
 from kdspeech.io.errors import InputError
-from kdspeech.io.fst import ARC, Fst
+from kdspeech.io.fst import ARC, Fst, join_arcs
 
 EXIT = -1
 """In an HMM's arcs: the state after the phone."""
@@ -179,17 +179,19 @@ def expand_hmms(fst: Fst, labels: Sequence[Hmm | int]) -> Fst:
     sizes = np.array([hmm.num_states for hmm in hmms], int)[kind]
     first = fst.num_states + np.cumsum(sizes) - sizes
 
-    arc, entry = _repeat([hmm.entry for hmm in hmms], kind[place])
+    arc, places = _repeat([len(hmm.entry) for hmm in hmms], kind[place])
+    entry = join_arcs([hmm.entry for hmm in hmms])[places]
     entry["olabel"] = arcs["olabel"][arc]
     entry["cost"] += arcs["cost"][arc]
     entry["next"] = _target(entry["next"], first[place][arc], after[place][arc])
-    block, inner = _repeat([hmm.inner for hmm in hmms], kind)
-    _, inner_sources = _repeat([hmm.sources for hmm in hmms], kind)
+    block, places = _repeat([len(hmm.inner) for hmm in hmms], kind)
+    inner = join_arcs([hmm.inner for hmm in hmms])[places]
+    inner_sources = np.concatenate([hmm.sources for hmm in hmms])[places]
     inner["next"] = _target(inner["next"], first[block], after[block])
 
     all_sources = (fst.sources[~is_hmm], sources[arc], first[block] + inner_sources)
     finals = np.concatenate([fst.finals, np.full(sizes.sum(), np.inf, np.float32)])
-    all_arcs = np.concatenate([kept, entry, inner])
+    all_arcs = join_arcs([kept, entry, inner])
     return Fst.from_arcs(fst.start, np.concatenate(all_sources), all_arcs, finals)
 
 
@@ -200,14 +202,20 @@ def _distinct(labels: Sequence[Hmm | int]) -> tuple[list[Hmm], np.ndarray]:
     return list(hmms.values()), np.array([numbers.get(id(label), -1) for label in labels], int)
 
 
-def _repeat(tables: list[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tables with these numbers one after another, and which of `rows` each item is of."""
-    sizes = np.array([len(table) for table in tables], int)
-    counts = sizes[rows]
+def _repeat(sizes: list[int], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places that the tables with these numbers have in all tables one after another.
+
+    Args:
+        sizes: of the tables.
+        rows: their numbers.
+    Returns:
+        Which of `rows` each item is of, and its place.
+    """
+    ends = np.cumsum(sizes)
+    counts = np.array(sizes, int)[rows]
     which = np.repeat(np.arange(len(rows)), counts)
     within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = (np.cumsum(sizes) - sizes)[rows]
-    return which, np.concatenate(tables)[starts[which] + within]
+    return which, (ends - sizes)[rows][which] + within
 
 
 def _target(states: np.ndarray, first: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from kdspeech.hmm.transitions import TransitionModel
 from kdspeech.io.errors import InputError
-from kdspeech.io.fst import ARC, Fst
+from kdspeech.io.fst import ARC, Fst, join_arcs
 
 
 def add_self_loops(fst: Fst, transitions: TransitionModel, self_loop_scale: float = 0.1) -> Fst:
@@ -29,7 +29,7 @@ def add_self_loops(fst: Fst, transitions: TransitionModel, self_loop_scale: floa
     stay = np.zeros(len(states), ARC)
     stay["ilabel"], stay["next"] = loops[states], states
     stay["cost"] = -self_loop_scale * transitions.log_probs[loops[states]]
-    sources, arcs = np.concatenate([fst.sources, states]), np.concatenate([arcs, stay])
+    sources, arcs = np.concatenate([fst.sources, states]), join_arcs([arcs, stay])
     return Fst.from_arcs(fst.start, sources, arcs, fst.finals + leave)
 
 
@@ -59,5 +59,5 @@ def _split_states(fst: Fst, through: np.ndarray) -> tuple[Fst, np.ndarray]:
     back["next"], kinds = np.divmod(pairs, num_kinds)
     sources = np.concatenate([fst.sources, num_states + np.arange(len(pairs))])
     finals = np.concatenate([fst.finals, np.full(len(pairs), np.inf, np.float32)])
-    split = Fst.from_arcs(fst.start, sources, np.concatenate([arcs, back]), finals)
+    split = Fst.from_arcs(fst.start, sources, join_arcs([arcs, back]), finals)
     return split, np.concatenate([np.where(several, 0, most), kinds])

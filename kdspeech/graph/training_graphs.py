@@ -46,7 +46,8 @@ class TrainingGraphs:
             word_ids: its words, as Lang.word_ids gives them. Where there are none the graph holds
                 the optional silence alone.
         Raises:
-            InputError: a word that the lexicon has no pronunciation of.
+            InputError: a word that the lexicon has no pronunciation of; no words, and a lexicon
+                without optional silence.
         """
         phones = self._lexicon.accept(word_ids).to_kaldifst()
         graph = phones_to_tids(phones, self._hmms).to_kaldifst()
@@ -82,9 +83,11 @@ class _Lexicon:
                         queue.append(key)
                     sources.append(number[state, done])
                     arcs.append((phone, word, cost, number[key]))
-        self._check_found(words, queue[-1][1])
+        self._check(words, max(done for _, done in queue), arcs)
         return Fst.from_arcs(0, np.array(sources), np.array(arcs, ARC), finals)
 
-    def _check_found(self, words: list[int], done: int) -> None:
+    def _check(self, words: list[int], done: int, arcs: list[tuple]) -> None:
         if words[done] != -1:
             raise InputError(f"{self._path}: the lexicon has no word {words[done]}")
+        if not any(phone for phone, *_ in arcs):
+            raise InputError(f"a transcript without words, and {self._path} without silence")

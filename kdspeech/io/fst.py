@@ -7,7 +7,7 @@ written here rather than by kaldifst, which ends the process on a damaged file.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +108,11 @@ class Fst:
         parts = _const_parts(self) if const else _vector_parts(self)
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             file.writelines(parts)
+
+
+def join_arcs(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of ARC one after another; as integers, which numpy does many times quicker."""
+    return np.concatenate([table.view("<i4") for table in tables]).view(ARC)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Training graphs: Kaldi's alignments through them, and their costs by hand."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -86,6 +87,13 @@ def test_empty_transcript_is_silence(lang, model):
     found = align(graph, scores, model[1].tid_to_pdf)
     assert set(model[1].phones_of(found.tids)) == {lang.optional_silence}
     assert len(found.words) == 0
+
+
+def test_empty_transcript_without_silence(lang, model, tmp_path):
+    folder = shutil.copytree(lang.folder.parent / "dict", tmp_path / "dict")
+    silent = Lang.read(prepare_lang(folder, tmp_path / "lang", sil_prob=0))
+    with pytest.raises(InputError, match="a transcript without words, and .*L.fst without silence"):
+        TrainingGraphs(silent, *model)([])
 
 
 def test_unknown_word_id(lang, model):
