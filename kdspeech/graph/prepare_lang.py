@@ -52,7 +52,6 @@ def prepare_lang(
     silence, nonsilence = (_flat(p, variants) for p in (lexicon.silence, lexicon.nonsilence))
     phones = number_symbols([*silence, *nonsilence, *disambig])
     words = number_symbols([*lexicon.words, DISAMBIG, "<s>", "</s>"])
-    sil = lexicon.optional_silence, sil_prob
     with atomic_dir(lang_dir) as folder:
         write_symbols(folder / "phones.txt", phones)
         write_symbols(folder / "words.txt", words)
@@ -60,18 +59,13 @@ def prepare_lang(
         write_rows(folder / "oov.int", [[words[oov]]])
         ids = ([phones[p] for p in names] for names in (silence, nonsilence))
         default_topology(*ids, num_sil_states, num_nonsil_states).write(folder / "topo")
-        lexicon_fst(entries, phones, words, *sil).write(folder / "L.fst")
-        loops = [(phones[DISAMBIG], words[DISAMBIG])]
-        with_disambig = lexicon_fst(marked, phones, words, *sil, phones[disambig[-1]], loops)
-        with_disambig.write(folder / "L_disambig.fst")
-        (folder / "phones").mkdir()
+        sil = lexicon.optional_silence, sil_prob
+        _write_lexicons(folder, entries, marked, phones, words, sil)
         lists = {"silence": silence, "nonsilence": nonsilence, "disambig": disambig}
         _write_lists(folder / "phones", lists, lexicon.optional_silence, phones)
         _write_sets(folder / "phones", lexicon, variants, phones, share_silence_phones)
         if position_dependent:
             _write_boundaries(folder / "phones", [*silence, *nonsilence], phones)
-        _write_align_lexicon(folder / "phones", entries, lexicon.optional_silence, phones, words)
-        write_rows(folder / "phones/wdisambig_words.int", [[words[DISAMBIG]]])
     return Path(lang_dir)
 
 
@@ -109,6 +103,18 @@ def _with_positions(entry: Pronunciation) -> Pronunciation:
     return entry._replace(phones=(first + "_B", *(p + "_I" for p in middle), last + "_E"))
 
 
+def _write_lexicons(folder: Path, entries, marked, phones, words, sil: tuple[str, float]) -> None:
+    """L, L with disambiguation symbols, and the table that lattices are aligned to words with."""
+    (folder / "phones").mkdir()
+    lexicon_fst(entries, phones, words, *sil).write(folder / "L.fst")
+    last_disambig, loop = max(phones.values()), (phones[DISAMBIG], words[DISAMBIG])
+    with_disambig = lexicon_fst(marked, phones, words, *sil, last_disambig, [loop])
+    with_disambig.write(folder / "L_disambig.fst")
+    for name, number in zip(("phones", "words"), loop, strict=True):
+        write_rows(folder / f"phones/wdisambig_{name}.int", [[number]])
+    _write_align_lexicon(folder / "phones", entries, sil[0], phones, words)
+
+
 def _write_lists(folder: Path, lists: Mapping[str, list[str]], optional: str, phones) -> None:
     """The lists of single phones, also with colons between for Kaldi's command lines."""
     others = {
@@ -119,7 +125,6 @@ def _write_lists(folder: Path, lists: Mapping[str, list[str]], optional: str, ph
     for name, names in {**lists, **others}.items():
         _write_both(folder, name, [[phone] for phone in names], phones)
         (folder / f"{name}.csl").write_text(":".join(str(phones[p]) for p in names) + "\n")
-    write_rows(folder / "wdisambig_phones.int", [[phones[DISAMBIG]]])
 
 
 def _write_both(folder: Path, name: str, rows: list[list[str]], phones, keep: int = 0) -> None:
@@ -153,7 +158,7 @@ def _write_boundaries(folder: Path, names: Iterable[str], phones) -> None:
 
 
 def _write_align_lexicon(folder: Path, entries, optional: str, phones, words) -> None:
-    """Word, word as written, and phones: what lattices are aligned to words with."""
+    """A word, the same word for the output, its phones."""
     rows = {(e.word, e.word, *e.phones) for e in entries} | {(EPSILON, EPSILON, optional)}
     rows = sorted(rows, key=" ".join)
     write_rows(folder / "align_lexicon.txt", rows)
