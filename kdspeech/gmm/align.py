@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.gmm import passes, speakers
@@ -31,10 +30,10 @@ def align(
     Raises:
         InputError: the directories do not fit, or no utterance can be aligned.
     """
-    with Session(data_dir, lang_dir, ali_dir, jobs) as session:
-        model = _begin(session, Path(src_dir))
+    with Session(data_dir, lang_dir, ali_dir, jobs, src_dir) as session:
+        model = _begin(session)
         session.align(model, options or AlignOptions())
-        return _finish(session, Path(src_dir))
+        return _finish(session)
 
 
 def align_fmllr(
@@ -57,40 +56,38 @@ def align_fmllr(
     Raises:
         InputError: the directories do not fit, or no utterance can be aligned.
     """
-    options, src_dir = options or AlignOptions(), Path(src_dir)
-    with Session(data_dir, lang_dir, ali_dir, jobs) as session:
-        model = _begin(session, src_dir)
-        has_own = (src_dir / "final.alimdl").exists()
-        first = AcousticModel.read(src_dir / "final.alimdl") if has_own else model
+    options = options or AlignOptions()
+    with Session(data_dir, lang_dir, ali_dir, jobs, src_dir) as session:
+        model = _begin(session)
+        path = session.source / "final.alimdl"
+        first = AcousticModel.read(path) if path.exists() else model
         session.align(first, options)
         session.adapt(
             model,
-            posterior_model=first if has_own else None,
+            posterior_model=first,
             update_type=fmllr_update_type,
             min_count=fmllr_min_count,
         )
         session.feats = "adapted"
         session.align(model, options)
         session.run(speakers.save_transforms, out=session.exp.absolute())
-        return _finish(session, src_dir)
+        return _finish(session)
 
 
-def _begin(session: Session, src_dir: Path) -> AcousticModel:
-    """Features and training graphs for a model."""
-    front_end = FrontEnd.read(src_dir)
-    model = AcousticModel.read(src_dir / "final.mdl")
-    session.check_phones(src_dir)
+def _begin(session: Session) -> AcousticModel:
+    """Features and training graphs for the source's model."""
+    front_end, model = FrontEnd.read(session.source), session.source_model
     session.prepare(front_end)
     session.run(passes.expand, front_end=front_end)
-    session.compile_graphs(DecisionTree.read(src_dir / "tree"), model)
+    session.compile_graphs(DecisionTree.read(session.source / "tree"), model)
     return model
 
 
-def _finish(session: Session, src_dir: Path) -> Report:
+def _finish(session: Session) -> Report:
     """Writes the alignments and copies the model's files; final.mdl comes last."""
     session.save_alignments()
-    FrontEnd.read(src_dir).write(session.exp)
+    FrontEnd.read(session.source).write(session.exp)
     for name in ("tree", "final.occs", "final.alimdl", "final.mdl"):
-        if (src_dir / name).exists():
-            shutil.copy(src_dir / name, session.exp / name)
+        if (session.source / name).exists():
+            shutil.copy(session.source / name, session.exp / name)
     return session.report

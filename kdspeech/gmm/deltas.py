@@ -33,10 +33,11 @@ def train_deltas(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or TriphoneOptions(), front_end or FrontEnd()
-    with Session(data_dir, lang_dir, exp, jobs) as session:
-        ali_model = session.start_from(ali_dir, front_end)
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+        session.prepare(front_end)
+        session.load_alignments()
         session.run(passes.expand, front_end=front_end)
-        tree, model = triphones.start(session, ali_model, options)
+        tree, model = triphones.start(session, options)
         gmms = split_by_count(model.gmms, session.occupancies, options.num_leaves, session.rng)
         model = triphones.train(session, AcousticModel(model.transitions, gmms), options)
         return session.save(tree, model, front_end)

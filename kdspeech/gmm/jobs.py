@@ -71,7 +71,18 @@ class SplitJobs:
         futures = [
             self._client.submit(_call, function, folder, path, pure=False) for folder in folders
         ]
-        return self._client.gather(futures)
+        return self._gather(futures)
+
+    def _gather(self, futures: list) -> list[Any]:
+        from distributed import KilledWorker
+
+        try:
+            return self._client.gather(futures)
+        except KilledWorker as error:
+            raise InputError(
+                f"the workers of {error.task} died again and again (killed, or out of memory; "
+                "try fewer jobs at a time)"
+            ) from error
 
 
 def _call(function: Callable[..., Any], folder: Path, path: Path) -> Any:

@@ -36,15 +36,16 @@ def train_lda_mllt(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or LdaMlltOptions(), front_end or FrontEnd()
-    with Session(data_dir, lang_dir, exp, jobs) as session:
-        ali_model = session.start_from(ali_dir, front_end)
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+        session.prepare(front_end)
+        session.load_alignments()
         silence = session.lang.silence_phones
-        arguments = {"front_end": front_end, "transitions": ali_model.transitions}
+        arguments = {"front_end": front_end, "transitions": session.source_model.transitions}
         lda = session.sum(lda_stats, silence=silence, **arguments).estimate(options.dim)
         log.info("LDA: the largest ratio of variances is %.3f", lda.ratios[0])
         front_end = replace(front_end, matrix=lda.matrix)
         session.run(passes.expand, front_end=front_end)
-        tree, model = triphones.start(session, ali_model, options)
+        tree, model = triphones.start(session, options)
 
         def mllt(x: int, model: AcousticModel) -> AcousticModel:
             nonlocal front_end

@@ -6,8 +6,6 @@ Each takes the split's folder first, which holds its data directory and its Fram
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from kdspeech.data.datadir import DataDir
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.features.post import CmvnStats
@@ -60,29 +58,21 @@ def expand(folder: Path, front_end: FrontEnd) -> None:
     store.write_array("feats", parts)
 
 
-def load_alignments(
-    folder: Path,
-    ali_dir: Path,
-    old: TransitionModel,
-    new: TransitionModel | None = None,
-    tree: DecisionTree | None = None,
-) -> Problems:
-    """Takes the split's alignments from a directory, converted to a new model where given."""
+def load_alignments(folder: Path, ali_dir: Path, transitions: TransitionModel) -> Problems:
+    """Takes the split's alignments from a directory; `transitions` is its model's."""
     store = FrameStore(folder)
-    convert = AlignmentConverter(old, new, tree) if new else old.checked
     numbers = {utt: i for i, utt in enumerate(store.utterances)}
-    tids = np.zeros(store.num_frames, np.int32)
     problems = dict.fromkeys(store.utterances, f"has no alignment in {ali_dir}")
-    for utt, found in iter_alignments(ali_dir):
-        if utt not in numbers:
-            continue
-        part = tids[store.frames(numbers[utt])]
-        if len(found) != len(part):
-            problems[utt] = f"has {len(part)} frames, its alignment in {ali_dir} {len(found)}"
-            continue
-        part[:] = convert(found, f"{ali_dir}: {utt}")
-        del problems[utt]
-    store.write_array("tids", [tids])
+    with store.new_alignment() as tids:
+        for utt, found in iter_alignments(ali_dir):
+            if utt not in numbers:
+                continue
+            frames = store.frames(numbers[utt])
+            if len(found) != frames.stop - frames.start:
+                problems[utt] = f"{len(tids[frames])} frames, its alignment has {len(found)}"
+                continue
+            tids[frames] = transitions.checked(found, f"{ali_dir}: {utt}")
+            problems.pop(utt, None)
     return problems
 
 
@@ -91,11 +81,11 @@ def convert_alignments(
 ) -> None:
     """Makes the store's alignments those of another model with the same phones."""
     store = FrameStore(folder)
-    convert, tids = AlignmentConverter(old, new, tree), np.array(store.alignment())
-    for i in store.aligned(tids):
-        frames = store.frames(i)
-        tids[frames] = convert(tids[frames], store.utterances[i])
-    store.write_array("tids", [tids])
+    convert, before = AlignmentConverter(old, new, tree), store.alignment()
+    with store.new_alignment() as tids:
+        for i in store.aligned(before):
+            frames = store.frames(i)
+            tids[frames] = convert(before[frames], store.utterances[i])
 
 
 def save_alignments(folder: Path, out: Path) -> None:

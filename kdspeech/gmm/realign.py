@@ -51,17 +51,16 @@ def compile_graphs(folder: Path, lang_dir: Path, tree: DecisionTree, model: Acou
 def align_equal(folder: Path, seed: int = 0) -> AlignReport:
     """Aligns every utterance by a random path with its frames dealt out evenly."""
     store, graphs, report = FrameStore(folder), GraphStore(folder), AlignReport()
-    tids = np.zeros(store.num_frames, np.int32)
-    for i, utt in enumerate(store.utterances):
-        frames = store.frames(i)
-        count = frames.stop - frames.start
-        path = graphs[i].equal_path(count, f"{seed} {utt}")
-        if path is None:
-            report.failed[utt] = _too_short(graphs[i], count) or "its path has no self-loop"
-            continue
-        tids[frames] = path
-        report.aligned, report.frames = report.aligned + 1, report.frames + count
-    store.write_array("tids", [tids])
+    with store.new_alignment() as tids:
+        for i, utt in enumerate(store.utterances):
+            frames = store.frames(i)
+            count = frames.stop - frames.start
+            path = graphs[i].equal_path(count, f"{seed} {utt}")
+            if path is None:
+                report.failed[utt] = _too_short(graphs[i], count) or "its path has no self-loop"
+                continue
+            tids[frames] = path
+            report.aligned, report.frames = report.aligned + 1, report.frames + count
     return report
 
 
@@ -84,14 +83,13 @@ def realign(
     store, report = FrameStore(folder), AlignReport()
     aligner = _Aligner(model, options, silence)
     graphs, array = GraphStore(folder), store.array(feats)
-    tids = np.zeros(store.num_frames, np.int32)
-    for i, utt in enumerate(store.utterances):
-        frames = store.frames(i)
-        try:
-            tids[frames] = aligner(graphs[i], array[frames], utt, report)
-        except InputError as error:
-            report.failed[utt] = str(error)
-    store.write_array("tids", [tids])
+    with store.new_alignment() as tids:
+        for i, utt in enumerate(store.utterances):
+            frames = store.frames(i)
+            try:
+                tids[frames] = aligner(graphs[i], array[frames], utt, report)
+            except InputError as error:
+                report.failed[utt] = str(error)
     return report
 
 

@@ -1,7 +1,6 @@
 """Speaker-adaptive training on fMLLR features, as Kaldi's steps/train_sat.sh."""
 
 import os
-from pathlib import Path
 
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.gmm import passes, speakers, triphones
@@ -32,8 +31,9 @@ def train_sat(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or SatOptions(), FrontEnd.read(ali_dir)
-    with Session(data_dir, lang_dir, exp, jobs) as session:
-        ali_model = session.start_from(ali_dir, front_end)
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+        session.prepare(front_end)
+        session.load_alignments()
         session.run(passes.expand, front_end=front_end)
 
         def adapt(model: AcousticModel, more: bool) -> None:
@@ -45,12 +45,12 @@ def train_sat(
                 more=more,
             )
 
-        if (Path(ali_dir) / "trans.1").exists():
-            session.run(speakers.load_transforms, trans_dir=Path(ali_dir).absolute())
+        if (session.source / "trans.1").exists():
+            session.run(speakers.load_transforms, trans_dir=session.source)
         else:
-            adapt(ali_model, more=False)
+            adapt(session.source_model, more=False)
         session.feats = "adapted"
-        tree, model = triphones.start(session, ali_model, options)
+        tree, model = triphones.start(session, options)
 
         def fmllr(x: int, model: AcousticModel) -> AcousticModel:
             if x in options.fmllr_iters:

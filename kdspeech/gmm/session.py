@@ -61,12 +61,21 @@ class Session:
         lang_dir: as prepare_lang makes it.
         exp: the directory to make; the results of an older run in it go first.
         jobs: Jobs.
+        source: a directory with a model to begin with; not `exp`.
 
     Attributes:
+        source: that directory, absolute. source_model: its model.
         feats: which features the model is trained on: "feats", or "adapted" to the speakers.
     """
 
-    def __init__(self, data_dir, lang_dir, exp: str | os.PathLike, jobs: Jobs | None = None):
+    def __init__(
+        self,
+        data_dir: str | os.PathLike,
+        lang_dir: str | os.PathLike,
+        exp: str | os.PathLike,
+        jobs: Jobs | None = None,
+        source: str | os.PathLike | None = None,
+    ):
         self.data, self.lang, self.exp = DataDir(data_dir), Lang.read(lang_dir), Path(exp)
         self.options, self.report, self.feats = jobs or Jobs(), Report(), "feats"
         self.rng = np.random.default_rng(self.options.seed)
@@ -74,6 +83,16 @@ class Session:
         for name in ("feats.scp", "cmvn.scp", "text", "utt2spk"):
             if name not in self.data:
                 raise InputError(f"{self.data.path}: has no {name}")
+        if source is not None:
+            self._take_source(Path(source).absolute())
+
+    def _take_source(self, source: Path) -> None:
+        if source == self.exp.absolute():
+            raise InputError(f"{source}: cannot be made from itself; give another directory")
+        self.source, self.source_model = source, AcousticModel.read(source / "final.mdl")
+        theirs = source / "phones.txt"
+        if theirs.exists() and read_symbols(theirs) != self.lang.phones:
+            raise InputError(f"{theirs}: has other phones than {self.lang.folder}/phones.txt")
 
     def __enter__(self) -> "Session":
         (self.exp / "log").mkdir(parents=True, exist_ok=True)
@@ -122,20 +141,10 @@ class Session:
             utt, why = next(iter(self._problems.items()))
             raise InputError(f"{self.data.path}: no utterance can be used; the first: {utt}: {why}")
 
-    def start_from(self, ali_dir: str | os.PathLike, front_end: FrontEnd) -> AcousticModel:
-        """Reads the features in and takes the alignments of a directory; gives their model."""
-        ali_dir = Path(ali_dir).absolute()
-        model = AcousticModel.read(ali_dir / "final.mdl")
-        self.check_phones(ali_dir)
-        self.prepare(front_end)
-        self.problems(passes.load_alignments, ali_dir=ali_dir, old=model.transitions)
-        return model
-
-    def check_phones(self, src_dir: Path) -> None:
-        """InputError where a directory's phones.txt is not that of the lang directory."""
-        theirs = src_dir / "phones.txt"
-        if theirs.exists() and read_symbols(theirs) != self.lang.phones:
-            raise InputError(f"{theirs}: has other phones than {self.lang.folder}/phones.txt")
+    def load_alignments(self) -> None:
+        """Takes the alignments of the source."""
+        transitions = self.source_model.transitions
+        self.problems(passes.load_alignments, ali_dir=self.source, transitions=transitions)
 
     def compile_graphs(self, tree: DecisionTree, model: AcousticModel) -> None:
         """Makes the training graphs."""

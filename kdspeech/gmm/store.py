@@ -6,6 +6,7 @@ holds what a pass is at, whatever the size of the corpus.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -57,22 +58,32 @@ class FrameStore:
         """Where utterance i lies in the arrays."""
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
-    def array(self, name: str, dtype=np.float32) -> np.ndarray:
-        """An array of all frames by its name, mapped for reading: (frames,) or (frames, dim)."""
-        mapped = np.memmap(self.folder / name, dtype, mode="r")
-        return mapped if np.issubdtype(dtype, np.integer) else mapped.reshape(self.num_frames, -1)
+    def array(self, name: str) -> np.ndarray:
+        """Features of all frames by their name, mapped for reading: float32 (frames, dim)."""
+        mapped = np.memmap(self.folder / name, np.float32, mode="r")
+        return mapped.reshape(self.num_frames, -1)
 
     def write_array(self, name: str, parts: Iterable[np.ndarray]) -> None:
-        """Writes the array `name` from those of the utterances, in order."""
+        """Writes the features `name` from those of the utterances, in order."""
         temporary = self.folder / f"{name}.tmp"
         with open(temporary, "wb") as file:
             for part in parts:
                 np.ascontiguousarray(part).tofile(file)
         temporary.replace(self.folder / name)
 
+    @contextmanager
+    def new_alignment(self) -> Iterator[np.ndarray]:
+        """The alignment to be, all 0, mapped for writing; it takes the place of the one before
+        when the block ends well."""
+        temporary = self.folder / "tids.tmp"
+        tids = np.memmap(temporary, np.int32, mode="w+", shape=(self.num_frames,))
+        yield tids
+        tids.flush()
+        temporary.replace(self.folder / "tids")
+
     def alignment(self) -> np.ndarray:
         """int32 (frames,): transition ids, 0 in utterances that have no alignment."""
-        return self.array("tids", np.int32)
+        return np.memmap(self.folder / "tids", np.int32, mode="r")
 
     def aligned(self, tids: np.ndarray) -> Iterator[int]:
         """Numbers of the utterances that have an alignment."""

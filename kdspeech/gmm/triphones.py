@@ -14,12 +14,10 @@ from kdspeech.hmm.roots import read_roots
 from kdspeech.hmm.tree_stats import TreeStats
 
 
-def start(
-    session: Session, ali_model: AcousticModel, options: TriphoneOptions
-) -> tuple[DecisionTree, AcousticModel]:
-    """Builds the tree on the session's alignments, which are `ali_model`'s and become the new
+def start(session: Session, options: TriphoneOptions) -> tuple[DecisionTree, AcousticModel]:
+    """Builds the tree on the session's alignments, which are its source's and become the new
     model's; makes the first model and the training graphs."""
-    lang, transitions = session.lang, ali_model.transitions
+    lang, transitions = session.lang, session.source_model.transitions
     silence = [phone for row in lang.int_rows("context_indep") for phone in row]
     arguments = {"transitions": transitions, "ci_phones": silence, "feats": session.feats}
     stats = TreeStats.merge(session.run(tree_stats, **arguments))

@@ -213,6 +213,9 @@ def test_directories_that_do_not_fit_are_refused(systems, tmp_path):
     (tmp_path / "ali/phones.txt").write_text("<eps> 0\nSIL 1\nX 2\n")
     with pytest.raises(InputError, match=r"ali/phones\.txt: has other phones"):
         train_deltas(data, lang, tmp_path / "ali", tmp_path / "x")
+    with pytest.raises(InputError, match="from itself"):
+        align(data, lang, root / "mono", root / "mono")
+    assert (root / "mono/final.mdl").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError):
         train_mono(tmp_path / "empty", lang, tmp_path / "x", MONO)

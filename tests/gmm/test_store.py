@@ -1,6 +1,7 @@
 """What a split keeps on disk."""
 
 import numpy as np
+import pytest
 
 from kdspeech.gmm.store import FrameStore, GraphStore
 from kdspeech.gmm.training_graph import ARC, TrainingGraph
@@ -17,13 +18,17 @@ def test_frames_come_back_by_utterance_and_speaker(tmp_path):
     assert store.span(range(1, 3)) == slice(3, 12)
 
 
-def test_an_array_replaces_the_one_before(tmp_path):
+def test_an_alignment_replaces_the_one_before_when_it_is_whole(tmp_path):
     store = FrameStore.create(tmp_path, [("a", "x", np.zeros((2, 1), np.float32))])
-    for value in (1, 2):
-        store.write_array("tids", [np.full(2, value, np.int32)])
-        assert store.alignment().tolist() == [value, value]
+    with store.new_alignment() as tids:
+        tids[:] = 3
     assert list(store.aligned(store.alignment())) == [0]
-    store.write_array("tids", [np.zeros(2, np.int32)])
+    with pytest.raises(ValueError), store.new_alignment() as tids:
+        tids[:] = 4
+        raise ValueError
+    assert store.alignment().tolist() == [3, 3]
+    with store.new_alignment():
+        pass
     assert list(store.aligned(store.alignment())) == []
 
 
