@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kdspeech.cli.acoustic import model_reader
 from kdspeech.cli.console import say
 
 
@@ -52,6 +53,10 @@ def decode(
     raw: Annotated[
         bool, typer.Option("--raw", help="Keep state-level lattices too, in raw.JOB.pack.")
     ] = False,
+    transform_dir: Annotated[
+        Path | None,
+        typer.Option(help="Adapt features by this decoding's trans.*.", show_default=False),
+    ] = None,
 ) -> None:
     """Decodes to lattices: writes lat.JOB.gz, logs and decode.json to DECODE_DIR."""
     from kdspeech.decode import jobs
@@ -72,6 +77,8 @@ def decode(
         scheduler,
         max_bad / 100,
         raw,
+        transform_dir,
+        model_reader(exp or decode_dir.absolute().parent),
     )  # fmt: skip
     _say_tally(decode_dir, tally)
 

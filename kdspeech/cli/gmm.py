@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from kdspeech.cli.acoustic import model_reader
 from kdspeech.cli.console import say
 
 app = typer.Typer()
@@ -206,14 +207,19 @@ def align(
     retry_beam: Retry = 40.0,
     boost_silence: Boost = 1.0,
     careful: Careful = False,
+    transform_dir: Annotated[
+        Path | None,
+        typer.Option(help="Adapt features by this directory's trans.*.", show_default=False),
+    ] = None,
     nj: Nj = 1,
     scheduler: Scheduler = None,
 ) -> None:
-    """Aligns data with a model that is not speaker-adapted, as Kaldi's steps/align_si.sh."""
+    """Aligns data with a network, or with a Gaussian model as Kaldi's steps/align_si.sh."""
     from kdspeech import gmm
 
     options, jobs = _fill(gmm.AlignOptions, ctx.params), _fill(gmm.Jobs, ctx.params)
-    _run(ali_dir, gmm.align, data_dir, lang_dir, src_dir, ali_dir, options, jobs)
+    more = transform_dir, model_reader(src_dir)
+    _run(ali_dir, gmm.align, data_dir, lang_dir, src_dir, ali_dir, options, jobs, *more)
 
 
 @app.command("align-fmllr")

@@ -10,6 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from kdspeech.cli import (
+    acoustic,
     corpus,
     data,
     decode,
@@ -66,6 +67,7 @@ app.command()(lm.arpa_to_fst)
 app.command()(graph.prepare_lang)
 app.command()(graph.make_graph)
 app.add_typer(gmm.app)
+app.add_typer(acoustic.app)
 app.command()(options.options)
 app.command()(decode.decode)
 app.command()(score.score)

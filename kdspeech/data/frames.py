@@ -6,7 +6,7 @@ A pack is a folder with `feats.f32`, all frames one after the other (float32, li
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
 
 FEATS, INDEX = "feats.f32", "index.arrow"
-BLOCK_FRAMES = 200_000  # frames that are shuffled together: what training holds in memory
+BLOCK_FRAMES = 200_000  # what training holds in memory and shuffles together
 _SCHEMA = pa.schema([("utt", pa.string()), ("speaker", pa.string()), ("num_frames", pa.int64())])
 
 
@@ -49,13 +49,17 @@ class FramePack:
 
     @classmethod
     def build(
-        cls, path: str | os.PathLike, utterances: Iterable[tuple[str, str, np.ndarray]]
+        cls,
+        path: str | os.PathLike,
+        utterances: Iterable[tuple[str, str, np.ndarray]],
+        beside: Callable[[Path], None] | None = None,
     ) -> "FramePack":
         """Writes a pack, whole or not at all, and opens it.
 
         Args:
             path: folder to write; an older pack is replaced.
             utterances: (utterance, speaker, features (frames, dim)); one at a time is in memory.
+            beside: called with the folder at the end, to write more files into it.
         Raises:
             InputError: no utterances, one that comes twice, no frames, NaN, or another dimension
                 than the first; names the utterance.
@@ -76,6 +80,8 @@ class FramePack:
             table = pa.table([list(rows), list(speakers), list(counts)], schema=schema)
             with pa.ipc.new_file(os.fspath(folder / INDEX), schema) as index:
                 index.write_table(table)
+            if beside is not None:
+                beside(folder)
         return cls(path)
 
     def __len__(self) -> int:
@@ -86,37 +92,27 @@ class FramePack:
         i = self.index[utterance] if isinstance(utterance, str) else utterance
         return self.feats[self.offsets[i] : self.offsets[i + 1]]
 
-    def spliced(self, frames: np.ndarray, context: int) -> np.ndarray:
-        """Frames with their neighbours, as splice-feats: the first and last are repeated.
-
-        Args:
-            frames: (n,) positions in `feats`.
-            context: neighbours on each side.
-        Returns:
-            (n, (2 * context + 1) * dim) float32.
-        """
-        utterance = np.searchsorted(self.offsets, frames, side="right") - 1
-        first, last = self.offsets[utterance], self.offsets[utterance + 1] - 1
-        around = frames[:, None] + np.arange(-context, context + 1)
-        around = np.clip(around, first[:, None], last[:, None])
-        return self.feats[around].reshape(len(frames), -1)
-
-    def blocks(self, utterances: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-        """An epoch's frames in random order: positions in `feats`, a block at a time.
-
-        Utterances are drawn at random into blocks of about BLOCK_FRAMES and frames are shuffled
-        within a block, so that memory does not grow with the corpus.
+    def blocks(
+        self, utterances: np.ndarray, context: int = 0, seed: int | None = None
+    ) -> Iterator["FrameBlock"]:
+        """The frames of some utterances, about BLOCK_FRAMES at a time: memory does not grow with
+        the corpus.
 
         Args:
             utterances: numbers of those to use.
-            seed: decides the order.
+            context: neighbours on each side of a frame.
+            seed: deals the utterances out at random; None keeps their order.
         """
-        random = np.random.default_rng(seed)
-        order = random.permutation(utterances)
+        order = np.asarray(utterances)
+        if seed is not None:
+            order = np.random.default_rng(seed).permutation(order)
         ends = np.cumsum(np.diff(self.offsets)[order])
         for block in np.split(order, np.flatnonzero(np.diff(ends // BLOCK_FRAMES)) + 1):
-            frames = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in block]
-            yield random.permutation(np.concatenate(frames))
+            yield FrameBlock(self, block, context)
+
+    def num_frames(self, utterances: np.ndarray) -> int:
+        """How many frames some utterances have together."""
+        return int(np.diff(self.offsets)[utterances].sum())
 
     def _map(self) -> np.ndarray:
         path, shape = self.path / FEATS, (int(self.offsets[-1]), self.dim)
@@ -125,6 +121,41 @@ class FramePack:
         if found != expected:
             raise InputError(f"{path}: cut short: {found} bytes, {expected} expected")
         return np.memmap(path, "<f4", "r", shape=shape)
+
+
+class FrameBlock:
+    """Frames of some utterances in memory, to be taken with their neighbours.
+
+    Args:
+        pack: FramePack.
+        utterances: numbers of the utterances.
+        context: neighbours on each side; an utterance's first and last frame are repeated, as by
+            splice-feats.
+    Attributes:
+        positions: int64 (frames,), where each frame stands in the pack.
+    """
+
+    def __init__(self, pack: FramePack, utterances: np.ndarray, context: int = 0):
+        around = ((context, context), (0, 0))
+        padded = np.concatenate([np.pad(pack[i], around, mode="edge") for i in utterances])
+        counts = np.diff(pack.offsets)[utterances]
+        ends = np.cumsum(counts)
+        within = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
+        self.positions = within + np.repeat(pack.offsets[utterances], counts)
+        self._starts = within + np.repeat(
+            ends - counts + 2 * context * np.arange(len(ends)), counts
+        )
+        # A frame and its neighbours follow one another: a window is one piece of memory.
+        shape = (len(padded) - 2 * context, (2 * context + 1) * pack.dim)
+        strides = (padded.strides[0], padded.itemsize)
+        self._windows = np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def spliced(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Frames by their numbers in the block: (n, (2 * context + 1) * dim) float32."""
+        return self._windows[self._starts[rows]]
 
 
 def _check(utt: str, feats: np.ndarray, dim: int, seen: dict) -> None:

@@ -16,9 +16,9 @@ from kdspeech.data.jobs import run_splits
 from kdspeech.decode.graph import Graph
 from kdspeech.decode.recognize import Recognizer, SplitFeatures, SplitOutput, Tally
 from kdspeech.decode.two_pass import FmllrOptions, SpeakerDecoder
-from kdspeech.features.front_end import FrontEnd
+from kdspeech.features.front_end import FrontEnd, read_transforms
 from kdspeech.graph.symbols import read_symbols
-from kdspeech.hmm import AcousticModel
+from kdspeech.hmm import AcousticModel, ReadModel, ScoringModel, check_adapted, read_gmm
 from kdspeech.io.ark import ArkWriter
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
@@ -66,6 +66,8 @@ class _Task:
     options: DecodeOptions
     num_threads: int
     raw: bool
+    read_model: ReadModel
+    transforms: dict[str, np.ndarray] | None
 
 
 def decode(
@@ -80,6 +82,8 @@ def decode(
     scheduler: str | None = None,
     max_bad: float = 0.01,
     raw: bool = False,
+    transform_dir: str | os.PathLike | None = None,
+    read_model: ReadModel = read_gmm,
 ) -> Tally:
     """Decodes a data directory: writes lat.JOB.gz, log/decode.JOB.log, num_jobs and decode.json.
 
@@ -98,6 +102,8 @@ def decode(
         scheduler: as in kdspeech.data.jobs.run_splits.
         max_bad: the largest part of the utterances that may end without lattice.
         raw: keep state-level lattices too, in raw.JOB.pack (see LatticePack).
+        transform_dir: with the speakers' transforms, trans.*, to apply; None: there are none.
+        read_model: kdspeech.acoustic.read_model where the model may be a network.
     Raises:
         InputError: a file that is missing or damaged, a graph that does not match the model, bad
             options, or too many utterances without lattice.
@@ -107,6 +113,8 @@ def decode(
         raise InputError(
             f"{data.path}: {len(data.spk2utt)} speakers cannot be split into {nj} jobs"
         )
+    if fmllr and transform_dir:
+        raise InputError("transforms are either estimated (fmllr) or given (transform_dir)")
     with _task(
         Path(graph_dir),
         Path(exp) if exp else decode_dir.absolute().parent,
@@ -115,6 +123,8 @@ def decode(
         options or DecodeOptions(),
         num_threads,
         raw,
+        read_model,
+        read_transforms(transform_dir, data.spk2utt) if transform_dir else None,
     ) as task:
         work = decode_dir / ".splits"
         function = decode_split_fmllr if fmllr else decode_split
@@ -130,9 +140,10 @@ def decode(
 
 
 @contextmanager
-def _task(graph_dir, exp, decode_dir, fmllr, options, num_threads, raw):
+def _task(graph_dir, exp, decode_dir, fmllr, options, num_threads, raw, read_model, transforms):
     """The task, with the graph as a compact file that all processes map."""
-    model = AcousticModel.read(exp / "final.mdl")
+    model = read_gmm(exp) if fmllr else read_model(exp)
+    check_adapted(exp, model, transforms is not None)
     _check_graph(graph_dir, model)
     hclg = graph_dir / "HCLG.fst"
     graph = Graph.read(hclg)
@@ -146,12 +157,22 @@ def _task(graph_dir, exp, decode_dir, fmllr, options, num_threads, raw):
     graph.write(compact)
     del graph
     try:
-        yield _Task(exp, compact, graph_dir / "words.txt", silence, options, num_threads, raw)
+        yield _Task(
+            exp,
+            compact,
+            graph_dir / "words.txt",
+            silence,
+            options,
+            num_threads,
+            raw,
+            read_model,
+            transforms,
+        )
     finally:
         compact.unlink()
 
 
-def _check_graph(graph_dir: Path, model: AcousticModel) -> None:
+def _check_graph(graph_dir: Path, model: ScoringModel) -> None:
     path = graph_dir / "num_pdfs"
     text = path.read_text().strip() if path.exists() else str(model.transitions.num_pdfs)
     if text != str(model.transitions.num_pdfs):
@@ -174,12 +195,13 @@ def decode_split(
 ) -> Tally:
     """Decodes a split in one pass."""
     begin = time.process_time()
-    model = AcousticModel.read(task.exp / "final.mdl")
     recognizer = Recognizer(
-        model, Graph.read(task.graph), task.num_threads, **task.options.search()
+        task.read_model(task.exp), Graph.read(task.graph), task.num_threads, **task.options.search()
     )
     with _output(folder, task, task.raw) as output:
-        features = SplitFeatures(split, FrontEnd.read(task.exp), output.tally.problems)
+        features = SplitFeatures(
+            split, FrontEnd.read(task.exp), output.tally.problems, task.transforms
+        )
         for _, utterances in features.speakers():
             for found in recognizer(utterances, output.tally.problems):
                 output.write_found(found)
@@ -211,7 +233,7 @@ def decode_split_fmllr(
 
 
 def _speaker_decoder(task: _Task) -> SpeakerDecoder:
-    model, graph, options = AcousticModel.read(task.exp / "final.mdl"), task.graph, task.options
+    model, options = read_gmm(task.exp), task.options
     alignment_path, alignment_model = task.exp / "final.alimdl", model
     if alignment_path.exists():
         alignment_model = AcousticModel.read(alignment_path)

@@ -13,9 +13,8 @@ from kdspeech.decode.decoder import Decoded, LatticeDecoder
 from kdspeech.decode.graph import Graph
 from kdspeech.decode.lattice import Lattice
 from kdspeech.features.front_end import FrontEnd
-from kdspeech.features.gaussians import log_likelihoods
-from kdspeech.features.post import CmvnStats
-from kdspeech.hmm import AcousticModel
+from kdspeech.features.post import CmvnStats, apply_affine
+from kdspeech.hmm import ScoringModel
 from kdspeech.io.ark import Scp
 from kdspeech.io.errors import InputError
 from kdspeech.io.lattices import ArchiveWriter, LatticePackWriter
@@ -34,10 +33,18 @@ class SplitFeatures:
         data: with feats.scp, cmvn.scp and utt2spk.
         front_end: the model's.
         problems: where utterances that cannot be used go, with the reason.
+        transforms: each speaker's, applied last; None: there are none.
     """
 
-    def __init__(self, data: DataDir, front_end: FrontEnd, problems: dict[str, str]):
+    def __init__(
+        self,
+        data: DataDir,
+        front_end: FrontEnd,
+        problems: dict[str, str],
+        transforms: Mapping[str, np.ndarray] | None = None,
+    ):
         self._data, self._front_end, self._problems = data, front_end, problems
+        self._transforms = transforms
         self._feats, self._cmvn = (Scp(data.path / f"{name}.scp") for name in ("feats", "cmvn"))
 
     def speakers(self) -> Iterator[tuple[str, Iterator[Utterance]]]:
@@ -56,8 +63,10 @@ class SplitFeatures:
                 self._problems[utt] = "has no features"
                 continue
             try:
-                base = self._front_end.normalize(self._feats[utt], stats)
-                yield utt, self._front_end.expand(base)
+                feats = self._front_end.expand(self._front_end.normalize(self._feats[utt], stats))
+                if self._transforms is not None:
+                    feats = apply_affine(feats, self._transforms[speaker])
+                yield utt, feats
             except InputError as error:  # no frames, NaN
                 self._problems[utt] = str(error)
 
@@ -74,19 +83,20 @@ class Recognizer:
     """A model and a graph: lattices of features.
 
     Args:
+        model: AcousticModel or another ScoringModel.
         determinize: make determinized lattices too.
         options: of LatticeDecoder.
     """
 
     def __init__(
         self,
-        model: AcousticModel,
+        model: ScoringModel,
         graph: Graph,
         num_threads: int = 1,
         determinize: bool = True,
         **options,
     ):
-        self._gmms, self._num_threads = model.gmms, num_threads
+        self._model, self._num_threads = model, num_threads
         transitions = model.transitions
         self._decoder = LatticeDecoder(
             graph,
@@ -118,7 +128,7 @@ class Recognizer:
 
     def loglikes(self, utt: str, feats: np.ndarray) -> np.ndarray:
         """(frames, pdfs) natural logs."""
-        return log_likelihoods(feats, self._gmms, num_threads=self._num_threads, name=utt)
+        return self._model.log_likelihoods(feats, name=utt, num_threads=self._num_threads)
 
 
 def _groups(utterances: Iterable[Utterance], num_frames: int) -> Iterator[list[Utterance]]:

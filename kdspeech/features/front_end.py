@@ -1,6 +1,7 @@
 """From a data directory's features to a model's: CMVN, then deltas or splicing and LDA."""
 
 import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from kdspeech.features.options import check_options
 from kdspeech.features.post import CmvnStats, add_deltas, apply_affine, splice
+from kdspeech.io.ark import read_ark
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import read_kaldi_matrix, write_kaldi_matrix
@@ -93,6 +95,23 @@ class FrontEnd:
             return
         _write_options(exp / "splice_opts", self.splicing)
         write_kaldi_matrix(exp / "final.mat", self.matrix)
+
+
+def read_transforms(folder: str | os.PathLike, speakers: Collection[str]) -> dict[str, np.ndarray]:
+    """Speakers' fMLLR transforms (dim, dim + 1) from trans.1, trans.2, ... of a directory.
+
+    Raises:
+        InputError: there are none, or a speaker has none there.
+    """
+    folder, wanted = Path(folder), set(speakers)
+    paths = sorted(folder.glob("trans.*"))
+    if not paths:
+        raise InputError(f"{folder}: has no transforms, trans.*")
+    found = {spk: matrix for path in paths for spk, matrix in read_ark(path) if spk in wanted}
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise InputError(f"{folder}: trans.* have no transform of speaker {missing[0]}")
+    return found
 
 
 def parse_options(text: str, options_class, where: str):

@@ -2,12 +2,20 @@
 
 import os
 import shutil
+from pathlib import Path
 
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.gmm import passes, speakers
 from kdspeech.gmm.options import AlignOptions, Jobs
 from kdspeech.gmm.session import Report, Session
-from kdspeech.hmm import AcousticModel, DecisionTree
+from kdspeech.hmm import (
+    AcousticModel,
+    DecisionTree,
+    ReadModel,
+    ScoringModel,
+    check_adapted,
+    read_gmm,
+)
 
 
 def align(
@@ -17,8 +25,11 @@ def align(
     ali_dir: str | os.PathLike,
     options: AlignOptions | None = None,
     jobs: Jobs | None = None,
+    transform_dir: str | os.PathLike | None = None,
+    read_model: ReadModel = read_gmm,
 ) -> Report:
-    """Aligns data with a model of deltas or LDA+MLLT features.
+    """Aligns data with a model of deltas or LDA+MLLT features, or of features that are adapted by
+    transforms which are there.
 
     Args:
         data_dir: with feats.scp, cmvn.scp, text and utt2spk.
@@ -27,11 +38,22 @@ def align(
         ali_dir: the directory to make: ali.*.gz beside copies of the model's files.
         options: AlignOptions.
         jobs: Jobs.
+        transform_dir: with the speakers' transforms, trans.*; they are copied. None: there are
+            none.
+        read_model: kdspeech.acoustic.read_model where the model may be a network.
     Raises:
         InputError: the directories do not fit, or no utterance can be aligned.
     """
-    with Session(data_dir, lang_dir, ali_dir, jobs, src_dir) as session:
+    session = Session(data_dir, lang_dir, ali_dir, jobs, src_dir, read_model)
+    check_adapted(src_dir, session.source_model, transform_dir is not None)
+    if transform_dir:
+        session.check_other(transform_dir)
+    with session:
         model = _begin(session)
+        if transform_dir:
+            session.run(speakers.load_transforms, trans_dir=Path(transform_dir).absolute())
+            session.run(speakers.save_transforms, out=session.exp.absolute())
+            session.feats = "adapted"
         session.align(model, options or AlignOptions())
         return _finish(session)
 
@@ -74,7 +96,7 @@ def align_fmllr(
         return _finish(session)
 
 
-def _begin(session: Session) -> AcousticModel:
+def _begin(session: Session) -> ScoringModel:
     """Features and training graphs for the source's model."""
     front_end, model = FrontEnd.read(session.source), session.source_model
     session.prepare(front_end)

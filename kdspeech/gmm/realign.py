@@ -7,12 +7,11 @@ import numpy as np
 
 from kdspeech.data.datadir import DataDir
 from kdspeech.decode.align import align
-from kdspeech.features.gaussians import log_likelihoods
 from kdspeech.gmm.options import AlignOptions
 from kdspeech.gmm.store import FrameStore, GraphStore
 from kdspeech.gmm.training_graph import TrainingGraph, transition_costs
 from kdspeech.graph import Lang, TrainingGraphs
-from kdspeech.hmm import AcousticModel, DecisionTree
+from kdspeech.hmm import DecisionTree, ScoringModel
 from kdspeech.io.errors import InputError
 
 
@@ -40,7 +39,7 @@ class AlignReport:
         return self
 
 
-def compile_graphs(folder: Path, lang_dir: Path, tree: DecisionTree, model: AcousticModel) -> None:
+def compile_graphs(folder: Path, lang_dir: Path, tree: DecisionTree, model: ScoringModel) -> None:
     """Makes the split's GraphStore."""
     lang, data = Lang.read(lang_dir), DataDir(folder / "data")
     compiler = TrainingGraphs(lang, tree, model.transitions, transition_scale=0, self_loop_scale=0)
@@ -66,7 +65,7 @@ def align_equal(folder: Path, seed: int = 0) -> AlignReport:
 
 def realign(
     folder: Path,
-    model: AcousticModel,
+    model: ScoringModel,
     options: AlignOptions,
     feats: str = "feats",
     silence: int | None = None,
@@ -75,7 +74,7 @@ def realign(
 
     Args:
         folder: of the split.
-        model: AcousticModel.
+        model: AcousticModel or another ScoringModel.
         options: AlignOptions.
         feats: which features.
         silence: the phone that `boost_silence` is for.
@@ -96,13 +95,13 @@ def realign(
 class _Aligner:
     """Aligns utterances one after the other."""
 
-    def __init__(self, model: AcousticModel, options: AlignOptions, silence: int | None):
+    def __init__(self, model: ScoringModel, options: AlignOptions, silence: int | None):
         self._options, self._pdfs = options, model.transitions.tid_to_pdf
         self._costs = transition_costs(
             model.transitions, options.transition_scale, options.self_loop_scale
         )
-        self._gmms = model.gmms
-        self._boost = np.zeros(model.gmms.num_pdfs, np.float32)
+        self._model = model
+        self._boost = np.zeros(model.num_pdfs, np.float32)
         if silence is not None:
             silent = self._pdfs[model.transitions.tid_to_phone == silence]
             self._boost[silent] = np.log(options.boost_silence)
@@ -110,7 +109,7 @@ class _Aligner:
     def __call__(self, graph: TrainingGraph, feats: np.ndarray, utt: str, report: AlignReport):
         options = self._options
         columns, pdfs = self._columns(graph)
-        loglikes = log_likelihoods(feats, self._gmms, pdfs) + self._boost[pdfs]
+        loglikes = self._model.log_likelihoods(feats, pdfs, utt) + self._boost[pdfs]
         found = align(
             graph.with_costs(self._costs, options.careful),
             loglikes,

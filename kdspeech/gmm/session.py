@@ -22,7 +22,7 @@ from kdspeech.gmm.realign import AlignReport
 from kdspeech.gmm.speakers import estimate_transforms
 from kdspeech.graph import Lang
 from kdspeech.graph.symbols import read_symbols
-from kdspeech.hmm import AcousticModel, DecisionTree
+from kdspeech.hmm import AcousticModel, DecisionTree, ReadModel, ScoringModel, read_gmm
 from kdspeech.hmm.estimate import GmmStatistics, MleOptions, estimate
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
@@ -62,6 +62,7 @@ class Session:
         exp: the directory to make; the results of an older run in it go first.
         jobs: Jobs.
         source: a directory with a model to begin with; not `exp`.
+        read_model: what reads it.
 
     Attributes:
         source: that directory, absolute. source_model: its model.
@@ -75,6 +76,7 @@ class Session:
         exp: str | os.PathLike,
         jobs: Jobs | None = None,
         source: str | os.PathLike | None = None,
+        read_model: ReadModel = read_gmm,
     ):
         self.data, self.lang, self.exp = DataDir(data_dir), Lang.read(lang_dir), Path(exp)
         self.options, self.report, self.feats = jobs or Jobs(), Report(), "feats"
@@ -84,12 +86,16 @@ class Session:
             if name not in self.data:
                 raise InputError(f"{self.data.path}: has no {name}")
         if source is not None:
-            self._take_source(Path(source).absolute())
+            self._take_source(Path(source).absolute(), read_model)
 
-    def _take_source(self, source: Path) -> None:
-        if source == self.exp.absolute():
-            raise InputError(f"{source}: cannot be made from itself; give another directory")
-        self.source, self.source_model = source, AcousticModel.read(source / "final.mdl")
+    def check_other(self, folder: str | os.PathLike) -> None:
+        """InputError where a directory that is read is the one to be made."""
+        if Path(folder).absolute() == self.exp.absolute():
+            raise InputError(f"{folder}: cannot be made from itself; give another directory")
+
+    def _take_source(self, source: Path, read_model: ReadModel) -> None:
+        self.check_other(source)
+        self.source, self.source_model = source, read_model(source)
         theirs = source / "phones.txt"
         if theirs.exists() and read_symbols(theirs) != self.lang.phones:
             raise InputError(f"{theirs}: has other phones than {self.lang.folder}/phones.txt")
@@ -146,11 +152,11 @@ class Session:
         transitions = self.source_model.transitions
         self.problems(passes.load_alignments, ali_dir=self.source, transitions=transitions)
 
-    def compile_graphs(self, tree: DecisionTree, model: AcousticModel) -> None:
+    def compile_graphs(self, tree: DecisionTree, model: ScoringModel) -> None:
         """Makes the training graphs."""
         self.run(realign.compile_graphs, lang_dir=self.lang.folder, tree=tree, model=model)
 
-    def align(self, model: AcousticModel, options: AlignOptions) -> None:
+    def align(self, model: ScoringModel, options: AlignOptions) -> None:
         """Aligns all utterances anew."""
         silence = self.lang.optional_silence
         arguments = {"model": model, "options": options, "feats": self.feats, "silence": silence}

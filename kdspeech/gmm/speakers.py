@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from kdspeech.features.fmllr import FmllrStats
+from kdspeech.features.front_end import read_transforms
 from kdspeech.features.post import apply_affine, compose_transforms
 from kdspeech.gmm.store import FrameStore
 from kdspeech.hmm import AcousticModel
 from kdspeech.io.ark import read_ark, write_ark
-from kdspeech.io.errors import InputError
 
 _SPEAKER_FRAMES = 50_000  # frames of a speaker at a time
 
@@ -28,13 +28,8 @@ def load_transforms(folder: Path, trans_dir: Path) -> None:
     Raises:
         InputError: a speaker has none there.
     """
-    store, found = FrameStore(folder), {}
-    for path in sorted(trans_dir.glob("trans.*")):
-        found |= {spk: matrix for spk, matrix in read_ark(path) if spk in store.by_speaker}
-    missing = sorted(set(store.by_speaker) - set(found))
-    if missing:
-        raise InputError(f"{trans_dir}: trans.* have no transform of speaker {missing[0]}")
-    _write(store, found)
+    store = FrameStore(folder)
+    _write(store, read_transforms(trans_dir, store.by_speaker))
 
 
 def save_transforms(folder: Path, out: Path) -> None:

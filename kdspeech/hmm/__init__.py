@@ -1,7 +1,7 @@
 """HMM-GMM models: topology, decision tree, transitions, Gaussian mixtures; Kaldi's files."""
 
 from kdspeech.hmm.gmm import DiagGmms
-from kdspeech.hmm.model import AcousticModel
+from kdspeech.hmm.model import AcousticModel, ReadModel, ScoringModel, check_adapted, read_gmm
 from kdspeech.hmm.topology import HmmTopology, default_topology
 from kdspeech.hmm.transitions import TransitionModel
 from kdspeech.hmm.tree import DecisionTree
@@ -11,6 +11,10 @@ __all__ = [
     "DecisionTree",
     "DiagGmms",
     "HmmTopology",
+    "ReadModel",
+    "ScoringModel",
     "TransitionModel",
+    "check_adapted",
     "default_topology",
+    "read_gmm",
 ]

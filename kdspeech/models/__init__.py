@@ -8,7 +8,7 @@ from kdspeech.models.bc_resnet import BCResNet
 from kdspeech.models.build import MODELS, build_model
 from kdspeech.models.ds_cnn import DSCNN
 from kdspeech.models.ensemble import Ensemble
-from kdspeech.models.highway import DNN, HighwayDNN
+from kdspeech.models.highway import DNN, HighwayDNN, build_acoustic_model
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
@@ -29,6 +29,7 @@ __all__ = [
     "Res8",
     "ResNet",
     "TCResNet",
+    "build_acoustic_model",
     "build_model",
     "latency_ms",
     "num_macs",

@@ -4,11 +4,13 @@ Highway networks for small-footprint acoustic models: Lu, Guo & Renals 2016 ("Kn
 distillation for small-footprint highway networks", equations 1-4).
 """
 
+import re
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from kdspeech.io.errors import InputError
 from kdspeech.models.norm import InputNorm
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
@@ -145,3 +147,33 @@ class HighwayDNN(DNN):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """hidden (theta_h), softmax (theta_c) and gates (theta_g)."""
         return super().groups() | {"gates": list(self.gate.parameters())}
+
+
+def build_acoustic_model(
+    model: str,
+    num_classes: int,
+    dim: int,
+    activation: str = "sigmoid",
+    dropout: float = 0.0,
+    gates: Gates = "both",
+    gate_bias: float | None = None,
+) -> DNN:
+    """Builds a network by its name: DNN-H<hidden>-L<layers> or HDNN-H<hidden>-L<layers>.
+
+    Args:
+      model: the name.
+      num_classes, dim, activation, dropout: see DNN.
+      gates, gate_bias: see HighwayDNN; a DNN has none.
+
+    Raises:
+      InputError: a name of another form, or a value the network refuses.
+    """
+    found = re.fullmatch(r"(H?)DNN-H(\d+)-L(\d+)", model)
+    if not found:
+        raise InputError(f"no network {model!r}: DNN-H512-L6 or HDNN-H512-L10, with any numbers")
+    hidden, layers = int(found[2]), int(found[3])
+    options = (num_classes, dim, hidden, layers, activation, dropout)
+    try:
+        return HighwayDNN(*options, gates, gate_bias) if found[1] else DNN(*options)
+    except ValueError as error:
+        raise InputError(f"{model}: {error}") from error

@@ -28,21 +28,39 @@ def test_what_was_packed_is_there(pack):
 
 
 def test_spliced_frames_are_kaldis(pack):
-    frames = np.arange(sum(LENGTHS))[::-1].copy()
-    expected = np.concatenate([splice(f, left_context=4, right_context=4) for f in FEATS])
-    np.testing.assert_array_equal(pack.spliced(frames, 4), expected[::-1])
+    (block,) = pack.blocks(np.array([2, 0, 1, 3]), context=4)
+    order = [2, 0, 1, 3]
+    expected = [splice(FEATS[i], left_context=4, right_context=4) for i in order]
+    np.testing.assert_array_equal(block.spliced(slice(None)), np.concatenate(expected))
+    rows = np.arange(len(block))[::-2]
+    np.testing.assert_array_equal(block.spliced(rows), np.concatenate(expected)[rows])
+    plain = np.concatenate([FEATS[i] for i in order])
+    np.testing.assert_array_equal(pack.feats[block.positions], plain)
 
 
-def test_an_epoch_shows_every_frame_once_in_another_order(pack, monkeypatch):
+def test_blocks_show_every_frame_once_in_another_order(pack, monkeypatch):
     monkeypatch.setattr(frames, "BLOCK_FRAMES", 12)
     chosen = np.array([0, 2, 3])
-    blocks = list(pack.blocks(chosen, seed=1))
-    assert len(blocks) > 1
+
+    def shown(seed):
+        blocks = list(pack.blocks(chosen, seed=seed))
+        assert len(blocks) > 1
+        return np.concatenate([block.positions for block in blocks])
+
     everything = np.concatenate([np.arange(pack.offsets[i], pack.offsets[i + 1]) for i in chosen])
-    shown = np.concatenate(blocks)
-    np.testing.assert_array_equal(np.sort(shown), everything)
-    assert not np.array_equal(shown, np.concatenate(list(pack.blocks(chosen, seed=2))))
-    np.testing.assert_array_equal(shown, np.concatenate(list(pack.blocks(chosen, seed=1))))
+    assert len(everything) == pack.num_frames(chosen)
+    np.testing.assert_array_equal(shown(None), everything)
+    np.testing.assert_array_equal(np.sort(shown(1)), everything)
+    assert any(not np.array_equal(shown(1), shown(seed)) for seed in range(2, 6))
+    np.testing.assert_array_equal(shown(1), shown(1))
+
+
+def test_files_beside_are_part_of_the_pack(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        FramePack.build(tmp_path / "pack", utterances(), lambda folder: 1 / 0)
+    assert list(tmp_path.iterdir()) == []
+    FramePack.build(tmp_path / "pack", utterances(), lambda folder: (folder / "x").write_text("y"))
+    assert (tmp_path / "pack" / "x").read_text() == "y"
 
 
 @pytest.mark.parametrize(
