@@ -12,7 +12,8 @@ import numpy as np
 
 VAR_FLOOR = 0.01  # Kaldi's for tree statistics
 
-_KMEANS_TRIES, _KMEANS_ITERS, _REFINE_ITERS = 10, 20, 100  # Kaldi's for clustering phones
+_KMEANS_TRIES, _REFINE_ITERS = 10, 100  # Kaldi's for clustering phones
+_ROUNDING = 1e-6  # of an objective in float32
 _MIN_SPLIT = 0.0  # a phone cluster is halved while that gains more than this
 
 
@@ -41,31 +42,34 @@ def merge_cost(stats: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def refine(
-    points: np.ndarray, yes: np.ndarray, num_iters: int = _REFINE_ITERS
+    points: np.ndarray, yes: np.ndarray, num_iters: int = _REFINE_ITERS, least: float = 0.0
 ) -> tuple[np.ndarray, float]:
     """Moves points between two clusters, one after the other, while the objective grows.
 
     Args:
         points: (n, 1 + 2 dim).
         yes: (n,) bool, the points in the second cluster.
+        num_iters: passes over the points at most.
+        least: moves that gain no more than this are not made. Kaldi's 0 makes some that gain
+            nothing but rounding.
     Returns:
         The new `yes`, and by how much the objective grew.
     """
     yes, gained = yes.copy(), np.float32(0)
     for _ in range(num_iters):
-        moved = _refine_once(points, yes)
+        moved = _refine_once(points, yes, least)
         if moved == 0:
             break
         gained += moved
     return yes, float(gained)
 
 
-def _refine_once(points: np.ndarray, yes: np.ndarray) -> np.float32:
+def _refine_once(points: np.ndarray, yes: np.ndarray, least: float) -> np.float32:
     """One pass over the points; changes `yes`, returns the gain."""
     gained, start = np.float32(0), 0
     while start < len(points):
         gains = _move_gains(points, yes)
-        better = np.flatnonzero(gains[start:] > 0)
+        better = np.flatnonzero(gains[start:] > least)
         if not len(better):
             break
         point = start + better[0]
@@ -100,13 +104,11 @@ def kmeans_two(
 
 
 def _kmeans_once(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    yes = rng.permutation(np.arange(len(points)) % 2 == 1)
-    for _ in range(_KMEANS_ITERS):
-        yes, gained = refine(points, yes)
-        if gained == 0:
-            break
+    whole = objective(points.sum(0))
+    start = rng.permutation(np.arange(len(points)) % 2 == 1)
+    yes, _ = refine(points, start, least=_ROUNDING * float(abs(whole)))
     halves = np.stack([points[~yes].sum(0), points[yes].sum(0)])
-    return yes, float(objective(halves).sum() - objective(points.sum(0)))
+    return yes, float(objective(halves).sum() - whole)
 
 
 def cluster_top_down(points: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
