@@ -126,8 +126,11 @@ LatticePosteriors Run(const LatticeView& view, const AcousticScores& scores,
   const LatticeChain chain(lattice, costs);
   result.log_likelihood = chain.LogLikelihood() + options.boost * result.num_frames;
   if (options.accuracy != Accuracy::kNone) result.accuracy = chain.Differences(&accuracies);
-  lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t) {
+  lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
     double weight = chain.Posterior(state, arc);
+    if (weight == 0.0) return;
+    const double graph = next < 0 ? view.finals[state].graph_cost : view.arcs[arc].graph_cost;
+    result.graph_cost += weight * graph;
     if (is_risk) weight *= accuracies[arc];
     if (weight == 0.0) return;
     lattice.ForFrames(state, arc, [&](int32_t frame, int32_t tid) { add(frame, tid, weight); });

@@ -47,6 +47,7 @@ struct PosteriorEntry {
 struct LatticePosteriors {
   double log_likelihood = 0.0;  // of all paths together
   double accuracy = 0.0;        // expected number of right frames; with kNone 0
+  double graph_cost = 0.0;      // expected, without the scale
   int32_t num_frames = 0;
   // The weight of each transition id in each frame, sorted by both, no zeros. Without accuracy (or
   // with boost) the weight is the posterior probability; with it, the posterior times how much

@@ -141,7 +141,7 @@ std::vector<MutableMatrix> ToMutable(std::vector<Matrix>* matrices) {
   return out;
 }
 
-// Adds to `gradients`; returns the log likelihoods and the accuracies.
+// Adds to `gradients`; returns the log likelihoods, the accuracies and the graph costs.
 py::tuple PyGradients(const LatticeList& lattices, const TidTables& tables,
                       const PosteriorOptions& options, std::vector<Matrix> gradients,
                       const std::vector<Matrix>& loglikes,
@@ -151,7 +151,8 @@ py::tuple PyGradients(const LatticeList& lattices, const TidTables& tables,
   const std::vector<MutableMatrix> out = ToMutable(&gradients);
   if (out.size() != lattices.size()) throw py::value_error("a gradient for each lattice expected");
   const std::vector<AcousticScores> scores = batch.AllScores();
-  std::vector<double> log_likelihoods(lattices.size()), accuracies(lattices.size());
+  const size_t size = lattices.size();
+  std::vector<double> log_likelihoods(size), accuracies(size), graph_costs(size);
   {
     py::gil_scoped_release release;
     ForEach(lattices.size(), num_threads, [&](size_t i) {
@@ -160,9 +161,11 @@ py::tuple PyGradients(const LatticeList& lattices, const TidTables& tables,
                                out[i].rows, out[i].columns, out[i].data);
       log_likelihoods[i] = result.log_likelihood;
       accuracies[i] = result.accuracy;
+      graph_costs[i] = result.graph_cost;
     });
   }
-  return py::make_tuple(ToArray(std::move(log_likelihoods)), ToArray(std::move(accuracies)));
+  return py::make_tuple(ToArray(std::move(log_likelihoods)), ToArray(std::move(accuracies)),
+                        ToArray(std::move(graph_costs)));
 }
 
 py::tuple PyScoreAcoustics(const PyLattice& lattice, const IntegerArray& tid_to_pdf,

@@ -11,7 +11,9 @@ from kdspeech.decode.lattice_files import (
     write_lattices,
     write_pack,
 )
+from kdspeech.decode.lattice_paths import Path, add_paths, contains, nbest_lattice
 from kdspeech.decode.posteriors import (
+    LatticeSums,
     Posteriors,
     TidTables,
     add_lattice_gradients,
@@ -28,12 +30,17 @@ __all__ = [
     "Lattice",
     "LatticeDecoder",
     "LatticePack",
+    "LatticeSums",
     "MbrResult",
+    "Path",
     "Posteriors",
     "TidTables",
     "add_lattice_gradients",
+    "add_paths",
     "align",
+    "contains",
     "lattice_posteriors",
+    "nbest_lattice",
     "read_lattices",
     "score_decode_dir",
     "score_wer",

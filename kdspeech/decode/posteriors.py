@@ -38,6 +38,20 @@ class Posteriors(NamedTuple):
     num_frames: int
 
 
+class LatticeSums(NamedTuple):
+    """Expectations over the paths of each lattice, float64 (lattices,).
+
+    Attributes:
+        log_likelihoods: natural log of the sum over all paths of their scaled likelihoods.
+        accuracies: expected number of right frames; 0 where no accuracy was asked for.
+        graph_costs: expected graph cost of a path, without lm_scale.
+    """
+
+    log_likelihoods: np.ndarray
+    accuracies: np.ndarray
+    graph_costs: np.ndarray
+
+
 class TidTables:
     """What the criteria need to know of transition ids.
 
@@ -51,6 +65,7 @@ class TidTables:
         self, transitions: TransitionModel | None = None, silence_phones: Sequence[int] = ()
     ):
         tables = (transitions.tid_to_pdf, transitions.tid_to_phone) if transitions else ([], [])
+        self.tid_to_pdf = np.asarray(tables[0], dtype=np.int32)
         self.core = _CORE.TidTables(*tables, list(silence_phones))
 
 
@@ -110,16 +125,16 @@ def add_lattice_gradients(
     one_silence_class: bool = True,
     boost: float = 0.0,
     num_threads: int = 1,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> LatticeSums:
     """As `lattice_posteriors`, but adds the weights to matrices by pdf.
 
     Args:
         gradients: float32 (frames, pdfs), C-contiguous, one for each lattice; changed in place.
     Returns:
-        log_likelihoods, accuracies: float64 (lattices,). What is added, times acoustic_scale, is
-        the gradient by `loglikes` of the log likelihood ("mmi") or of the accuracy.
+        LatticeSums. What is added, times acoustic_scale, is the gradient by `loglikes` of the log
+        likelihood ("mmi") or of the accuracy.
     """
-    return _CORE.lattice_gradients(
+    sums = _CORE.lattice_gradients(
         [lattice.core for lattice in lattices],
         tables.core,
         _options(criterion, acoustic_scale, lm_scale, one_silence_class, boost),
@@ -128,6 +143,7 @@ def add_lattice_gradients(
         alignments=[] if alignments is None else list(alignments),
         num_threads=num_threads,
     )
+    return LatticeSums(*sums)
 
 
 def _options(criterion, acoustic_scale, lm_scale, one_silence_class, boost):
