@@ -13,11 +13,13 @@ _FILE_ARC = np.dtype("i4, i4, f4, i4")
 _FILE_STATE = np.dtype("f4, u4, u4, u4, u4")
 
 
-def openfst_bytes(graph: Graph) -> bytes:
-    """The graph as an OpenFst const file."""
+def openfst_bytes(graph: Graph, tid_to_pdf: np.ndarray) -> bytes:
+    """The graph as an OpenFst const file, with pdf + 1 in the place of transition ids."""
     arcs = np.empty(graph.num_arcs, _FILE_ARC)
-    for field, name in zip(arcs.dtype.names, ("tid", "word", "cost", "next"), strict=True):
-        arcs[field] = graph.arcs[name]
+    tids = graph.arcs["tid"]
+    columns = np.where(tids > 0, tid_to_pdf[tids] + 1, 0), graph.arcs["word"], graph.arcs["cost"]
+    for field, column in zip(arcs.dtype.names, (*columns, graph.arcs["next"]), strict=True):
+        arcs[field] = column
     begins = graph.offsets[::2]
     states = np.zeros(graph.num_states, _FILE_STATE)
     states["f0"], states["f1"], states["f2"] = graph.finals, begins[:-1], np.diff(begins)
@@ -27,16 +29,16 @@ def openfst_bytes(graph: Graph) -> bytes:
     return head + states.tobytes() + arcs.tobytes()
 
 
-def to_kaldifst(graph: Graph) -> kaldifst.StdConstFst:
+def to_kaldifst(graph: Graph, tid_to_pdf: np.ndarray) -> kaldifst.StdConstFst:
     with tempfile.NamedTemporaryFile(suffix=".fst") as file:
-        file.write(openfst_bytes(graph))
+        file.write(openfst_bytes(graph, tid_to_pdf))
         file.flush()
         return kaldifst.StdConstFst.read(file.name)
 
 
-def decodable(loglikes: np.ndarray, tid_to_pdf: np.ndarray, acoustic_scale: float):
-    """Scores by transition id, scaled, as kaldi-decoder looks them up."""
-    return kaldi_decoder.DecodableCtc(acoustic_scale * loglikes[:, tid_to_pdf[1:]])
+def decodable(loglikes: np.ndarray, acoustic_scale: float):
+    """Scaled scores; label i stands for column i - 1."""
+    return kaldi_decoder.DecodableCtc(acoustic_scale * loglikes)
 
 
 def words_and_cost(best) -> tuple[list[int], float]:

@@ -11,6 +11,7 @@ namespace kdspeech {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int kPrefetch = 8;  // edges ahead: about a memory access's time
 
 void CheckOptions(const SearchOptions& options) {
   const bool good = options.beam > 0 && options.lattice_beam >= 0 && options.max_active > 1 &&
@@ -166,33 +167,75 @@ float Search::FirstCutoff(const Cutoff& cutoff) const {
 
 // Makes the next frame's tokens out of the emitting arcs; returns that frame's cutoff.
 float Search::Emit(const float* loglikes, const Cutoff& cutoff) {
-  float limit = FirstCutoff(cutoff);
+  const int64_t first_edge = edges_.size();
+  const float limit = FollowArcs(loglikes, cutoff);
   for (const int32_t state : states_) token_of_state_[state] = -1;
-  states_.swap(last_states_);
   states_.clear();
-  const int64_t first = frames_.back().tokens, size = static_cast<int64_t>(last_states_.size());
   frames_.push_back({static_cast<int32_t>(costs_.size()), 0, 0});
+  ReachTargets(first_edge);
+  return limit;
+}
+
+// Adds an edge for each emitting arc that stays within the next frame's cutoff, which comes down as
+// better ones are found and is returned. The edges' targets are states as yet. Without branches on
+// costs, for they could not be predicted.
+float Search::FollowArcs(const float* loglikes, const Cutoff& cutoff) {
+  const int64_t first = frames_.back().tokens, size = static_cast<int64_t>(states_.size());
   const int32_t* tid_to_pdf = scored_->TidToPdf();
+  float limit = FirstCutoff(cutoff);
   for (int64_t i = 0; i < size; ++i) {
+    if (i + kPrefetch < size) __builtin_prefetch(graph_.Emitting(states_[i + kPrefetch]));
     const float cost = costs_[first + i];
     if (cost > cutoff.cost) continue;
-    const GraphArc* begin = graph_.Emitting(last_states_[i]);
-    const GraphArc* end = graph_.End(last_states_[i]);
-    costs_.MakeRoom(end - begin);
+    const GraphArc* begin = graph_.Emitting(states_[i]);
+    const GraphArc* end = graph_.End(states_[i]);
     edges_.MakeRoom(end - begin);
+    Edge* edge = edges_.data() + edges_.size();
     for (const GraphArc* arc = begin; arc < end; ++arc) {
       const int32_t pdf = tid_to_pdf[arc->tid];
       const float arrival = cost + arc->cost + acoustic_costs_[pdf];
-      if (!(arrival < limit)) continue;
+      *edge = {static_cast<int32_t>(first + i), arc->next,
+               static_cast<int32_t>(arc - graph_.Arcs()), arrival, -loglikes[pdf]};
+      edge += arrival < limit;
       limit = std::min(limit, arrival + cutoff.adaptive_beam);
-      bool better;
-      const int32_t target = Reach(arc->next, arrival, &better);
-      if (!better && options_.best_only) continue;
-      edges_.Push({static_cast<int32_t>(first + i), target,
-                   static_cast<int32_t>(arc - graph_.Arcs()), arrival, -loglikes[pdf]});
     }
+    edges_.Resize(edge - edges_.data());
   }
   return limit;
+}
+
+// Makes tokens of the newest frame in the states that the edges from `first_edge` on lead to. With
+// best_only each token keeps one edge, in the order of the tokens.
+void Search::ReachTargets(int64_t first_edge) {
+  const int64_t size = edges_.size();
+  const int32_t first = frames_.back().tokens;
+  costs_.MakeRoom(size - first_edge);
+  states_.resize(size - first_edge);
+  int32_t* states = states_.data();
+  float* costs = costs_.data() + first;
+  Edge* edges = edges_.data();
+  int32_t num_tokens = 0;
+  for (int64_t i = first_edge; i < size; ++i) {
+    if (i + kPrefetch < size) __builtin_prefetch(&token_of_state_[edges[i + kPrefetch].target]);
+    Edge edge = edges[i];
+    int32_t& token = token_of_state_[edge.target];
+    const bool is_new = token < 0;
+    const int32_t index = is_new ? num_tokens : token;
+    const float old = is_new ? kInfinity : costs[index];
+    token = index;
+    states[index] = edge.target;
+    costs[index] = std::min(edge.arrival, old);
+    num_tokens += is_new;
+    edge.target = first + index;
+    if (!options_.best_only) {
+      edges[i] = edge;
+    } else if (edge.arrival < old) {
+      edges[first_edge + index] = edge;
+    }
+  }
+  states_.resize(num_tokens);
+  costs_.Resize(first + num_tokens);
+  if (options_.best_only) edges_.Resize(first_edge + num_tokens);
 }
 
 // Brings `cost` to the newest frame's token in `state`, which is made if it is not there. Returns
@@ -216,9 +259,19 @@ inline int32_t Search::Reach(int32_t state, float cost, bool* better) {
 // Follows epsilon arcs from the newest frame's tokens, and completes the frame.
 void Search::CloseEpsilons(float cutoff) {
   improved_.clear();
+  with_epsilons_.clear();
   size_t done = 0, again = 0;
   while (done < states_.size() || again < improved_.size()) {
-    const int32_t index = done < states_.size() ? static_cast<int32_t>(done++) : improved_[again++];
+    if (done == states_.size()) {
+      RelaxEpsilons(improved_[again++], cutoff, static_cast<int32_t>(done));
+      continue;
+    }
+    if (done + kPrefetch < states_.size()) {
+      __builtin_prefetch(graph_.Offsets() + 2 * states_[done + kPrefetch]);
+    }
+    const int32_t index = static_cast<int32_t>(done++);
+    if (graph_.Epsilons(states_[index]) == graph_.Emitting(states_[index])) continue;
+    with_epsilons_.push_back(index);
     RelaxEpsilons(index, cutoff, static_cast<int32_t>(done));
   }
   frames_.back().epsilons = static_cast<int32_t>(edges_.size());
@@ -232,10 +285,10 @@ void Search::CloseEpsilons(float cutoff) {
 // Tokens before `done` that get better are noted, the others' turn is still to come.
 void Search::RelaxEpsilons(int32_t index, float cutoff, int32_t done) {
   const int32_t first = frames_.back().tokens;
-  const GraphArc* begin = graph_.Epsilons(states_[index]);
-  const GraphArc* end = graph_.Emitting(states_[index]);
   const float cost = costs_[first + index];
-  if (begin == end || !(cost < cutoff)) return;
+  if (!(cost < cutoff)) return;
+  const GraphArc* end = graph_.Emitting(states_[index]);
+  const GraphArc* begin = graph_.Epsilons(states_[index]);
   costs_.MakeRoom(end - begin);
   for (const GraphArc* arc = begin; arc < end; ++arc) {
     const float arrival = cost + arc->cost;
@@ -246,21 +299,22 @@ void Search::RelaxEpsilons(int32_t index, float cutoff, int32_t done) {
   }
 }
 
+// Edges of all epsilon arcs within the cutoff; with best_only, of those on their target's best way.
 void Search::AddEpsilonEdges(float cutoff) {
   const int32_t first = frames_.back().tokens;
-  for (size_t i = 0; i < states_.size(); ++i) {
-    const GraphArc* begin = graph_.Epsilons(states_[i]);
-    const GraphArc* end = graph_.Emitting(states_[i]);
-    const int32_t source = first + static_cast<int32_t>(i);
-    const float cost = costs_[source];
-    if (begin == end || !(cost < cutoff)) continue;
+  for (const int32_t index : with_epsilons_) {
+    const GraphArc* begin = graph_.Epsilons(states_[index]);
+    const GraphArc* end = graph_.Emitting(states_[index]);
+    const float cost = costs_[first + index];
+    if (!(cost < cutoff)) continue;
     edges_.MakeRoom(end - begin);
     for (const GraphArc* arc = begin; arc < end; ++arc) {
       const float arrival = cost + arc->cost;
       if (!(arrival < cutoff)) continue;
       const int32_t target = first + token_of_state_[arc->next];
       if (options_.best_only && arrival != costs_[target]) continue;
-      edges_.Push({source, target, static_cast<int32_t>(arc - graph_.Arcs()), arrival, 0.0f});
+      edges_.Push(
+          {first + index, target, static_cast<int32_t>(arc - graph_.Arcs()), arrival, 0.0f});
     }
   }
 }

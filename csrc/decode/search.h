@@ -110,6 +110,8 @@ class Search {
   float CostByRank(int32_t rank, float below);
   float FirstCutoff(const Cutoff& cutoff) const;
   float Emit(const float* loglikes, const Cutoff& cutoff);
+  float FollowArcs(const float* loglikes, const Cutoff& cutoff);
+  void ReachTargets(int64_t first_edge);
   int32_t Reach(int32_t state, float cost, bool* better);
   void CloseEpsilons(float cutoff);
   void RelaxEpsilons(int32_t index, float cutoff, int32_t done);
@@ -148,9 +150,9 @@ class Search {
 
   // Of the newest frame: its tokens' states, and for each state the token's index or -1.
   std::vector<int32_t> states_, token_of_state_;
-  std::vector<int32_t> last_states_;  // the same of the frame before
 
-  std::vector<int32_t> improved_;  // tokens whose epsilon arcs are to be looked at again
+  std::vector<int32_t> with_epsilons_;  // tokens with epsilon arcs
+  std::vector<int32_t> improved_;       // those to be looked at again
   std::vector<float> acoustic_costs_, costs_by_rank_, old_extras_;
 };
 
