@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdspeech.io.errors import InputError
 from kdspeech.models.norm import InputNorm
 
-ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
+ACTIVATIONS = {"sigmoid": torch.sigmoid_, "relu": torch.relu_}  # in place: half the memory traffic
 GATES = ("transform", "carry")
 
 Gates = Literal["both", "transform", "carry", "constrained"]
@@ -53,7 +53,7 @@ class DNN(nn.Module):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation {activation!r}: one of {', '.join(ACTIVATIONS)}")
         self.norm = InputNorm(dim, axes=2)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[activation]
         widths = [dim] + (layers - 1) * [hidden]
         self.hidden = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
         self.dropout = nn.Dropout(dropout)
@@ -132,11 +132,11 @@ class HighwayDNN(DNN):
         if index == 0:  # its input has another size
             return new
         transform, carry = self.open_gates(h)
-        return new * transform + h * carry
+        return torch.addcmul(h * carry, new, transform)
 
     def open_gates(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """T and C for a layer's input (frames, hidden); 1 where a gate is not there."""
-        opened = torch.sigmoid(self.gate(h))
+        opened = torch.sigmoid_(self.gate(h))
         one = opened.new_ones(())
         if self.gates == "both":
             return opened.chunk(2, dim=-1)
