@@ -27,6 +27,7 @@ CONFIG = {
         "epochs": 4,
         "batch_size": 32,
         "lr": 1.0,
+        "momentum": 0.0,
         "tensorboard": False,
         "num_threads": 1,
         "checkpoint_steps": 1,
