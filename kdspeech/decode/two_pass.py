@@ -123,21 +123,6 @@ class SpeakerDecoder:
         output: SplitOutput,
     ) -> None:
         transitions = self._model.transitions
-        raw = rescore_acoustic(lattice, loglikes, transitions.tid_to_pdf)
+        raw = lattice.rescore_acoustic(loglikes, transitions)
         compact = raw.determinize(transitions, self._beam, self._scale)
         output.write(utt, raw, compact, reached_final)
-
-
-def rescore_acoustic(lattice: Lattice, loglikes: np.ndarray, tid_to_pdf: np.ndarray) -> Lattice:
-    """The state-level lattice with other acoustic costs (gmm-rescore-lattice).
-
-    Args:
-        loglikes: (frames, pdfs) natural logs.
-        tid_to_pdf: the column of each transition id.
-    """
-    arcs = lattice.arcs.copy()
-    sources = np.repeat(np.arange(lattice.num_states), np.diff(lattice.offsets))
-    emitting = np.flatnonzero(arcs["ilabel"])
-    frames = lattice.state_times()[sources[emitting]]
-    arcs["acoustic_cost"][emitting] = -loglikes[frames, tid_to_pdf[arcs["ilabel"][emitting]]]
-    return Lattice.from_arrays(lattice.offsets, arcs, lattice.finals)

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from kdspeech.cli.main import app
 from kdspeech.data import DataDir
-from kdspeech.decode import Lattice, LatticePack, read_lattices
+from kdspeech.decode import LatticePack, read_lattices
 from kdspeech.decode.jobs import DecodeOptions, decode
-from kdspeech.decode.two_pass import FmllrOptions, rescore_acoustic
+from kdspeech.decode.two_pass import FmllrOptions
 from kdspeech.io.ark import read_ark, write_ark
 from kdspeech.io.errors import InputError
 
@@ -169,15 +169,3 @@ def test_command(golden, setup):
         assert file.read(12) == b"u0_george \0B"
     result = CliRunner().invoke(app, [*arguments, "--beam", "0"])
     assert result.exit_code == 1
-
-
-def test_rescoring_takes_the_scores_of_arc_and_frame():
-    # Frame 0: transition id 1 or 2; then an arc without one; frame 1: transition id 2.
-    arcs = [(1, 7, 1, 0.5, 9.0), (2, 8, 1, 0.5, 9.0), (0, 0, 2, 0.1, 0.0), (2, 0, 3, 0.0, 9.0)]
-    inf = np.inf
-    finals = [(inf, inf), (inf, inf), (inf, inf), (0.0, 0.0)]
-    lattice = Lattice.from_arrays([0, 2, 3, 4, 4], arcs, finals)
-    loglikes = np.array([[-1.0, -2.0], [-3.0, -4.0]])
-    found = rescore_acoustic(lattice, loglikes, np.array([-1, 1, 0]))
-    assert found.arcs["acoustic_cost"].tolist() == [2.0, 1.0, 0.0, 3.0]
-    assert found.arcs["graph_cost"].tolist() == lattice.arcs["graph_cost"].tolist()
