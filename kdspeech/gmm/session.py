@@ -1,5 +1,6 @@
 """A training or alignment under way: its splits, its experiment directory, its log."""
 
+import json
 import logging
 import os
 import shutil
@@ -23,7 +24,7 @@ from kdspeech.gmm.speakers import estimate_transforms
 from kdspeech.graph import Lang
 from kdspeech.graph.symbols import read_symbols
 from kdspeech.hmm import AcousticModel, DecisionTree, ReadModel, ScoringModel, read_gmm
-from kdspeech.hmm.estimate import GmmStatistics, MleOptions, estimate
+from kdspeech.hmm.estimate import GmmStatistics, MleOptions, UpdateReport, estimate
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiWriter
@@ -31,7 +32,7 @@ from kdspeech.io.kaldi import KaldiWriter
 log = logging.getLogger(__name__)
 
 # What an older run left: gone before the new one starts, so that nothing passes for its result.
-_RESULTS = ("final.*", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt")
+_RESULTS = ("final.*", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt", "*.jsonl")
 _NAMED = 5  # utterances named in a log line; files hold them all
 
 
@@ -82,6 +83,7 @@ class Session:
         self.options, self.report, self.feats = jobs or Jobs(), Report(), "feats"
         self.rng = np.random.default_rng(self.options.seed)
         self._problems: Problems = {}
+        self._metrics: list[dict] = []
         for name in ("feats.scp", "cmvn.scp", "text", "utt2spk"):
             if name not in self.data:
                 raise InputError(f"{self.data.path}: has no {name}")
@@ -192,6 +194,7 @@ class Session:
         stats: GmmStatistics = self.sum(gmm_stats, model=model, feats=self.feats)
         new, update = estimate(model, stats, MleOptions(**options), self.rng)
         self.report.log_likes.append(update.log_like)
+        self._note(len(self.report.log_likes), update)
         self.occupancies = np.add.reduceat(stats.occupancy, model.gmms.offsets[:-1])
         log.info(
             "pass %d: log-likelihood %.4f a frame over %d frames; now %d Gaussians",
@@ -201,6 +204,17 @@ class Session:
             update.num_gaussians,
         )
         return new
+
+    def _note(self, iteration: int, update: UpdateReport) -> None:
+        """What metrics.jsonl will say of a pass."""
+        self._metrics.append(
+            {
+                "iteration": iteration,
+                "log_likelihood": round(update.log_like, 4),
+                "frames": int(update.frames),
+                "gaussians": update.num_gaussians,
+            }
+        )
 
     def save_alignments(self) -> None:
         """Writes ali.*.gz, and log/failed with the utterances that are not in it and why."""
@@ -218,6 +232,8 @@ class Session:
         writer = KaldiWriter()
         writer.vector(self.occupancies.astype(np.float32))
         writer.write(self.exp / "final.occs")
+        lines = (json.dumps(row) + "\n" for row in self._metrics)
+        self.write_text("metrics.jsonl", "".join(lines))
         self.report.num_pdfs = model.gmms.num_pdfs
         self.report.num_gaussians = model.gmms.num_gaussians
         model.write(self.exp / "final.mdl")

@@ -64,12 +64,13 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
 
 def cost_table(experiment: AsrExperiment) -> Table:
     """CPU seconds of training and of decoding the last split, beside the reference's."""
-    split = experiment.splits[-1]
-    lines = [_cost_cells(experiment, system, split) for system in experiment.systems]
-    lines = [cells for cells in lines if any(cell.text for cell in cells[1:])]
-    header = ["system", "training CPU s", f"{experiment.toolkit or 'reference'}",
-              f"decoding {split} CPU s", f"{experiment.toolkit or 'reference'}",
+    split, toolkit = experiment.splits[-1], experiment.toolkit
+    header = ["system", "training CPU s", toolkit, f"decoding {split} CPU s", toolkit,
               "CPU s per second of speech"]  # fmt: skip
+    lines = [_cost_cells(experiment, system, split) for system in experiment.systems]
+    shown = [i for i, name in enumerate(header) if name]
+    header = [header[i] for i in shown]
+    lines = [[cells[i] for i in shown] for cells in lines if any(c.text for c in cells[1:])]
     note = "Training: the stage itself, from alignments that are there; decoding: all passes."
     return Table("What it costs", header, lines, note=note)
 

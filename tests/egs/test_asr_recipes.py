@@ -1,5 +1,6 @@
 """egs/ami/run.sh from stage 0 to the report on a few embedded meetings; the recipes' options."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    *("mono.num_iters=4", "mono.tot_gauss=150", "tri2b.dim=20"),
+    *(f"{system}.num_iters=3" for system in ("tri1", "tri2b", "tri3b")),
+    *(f"{system}.num_leaves=50" for system in ("tri1", "tri2b", "tri3b")),
+    *(f"{system}.tot_gauss=100" for system in ("tri1", "tri2b", "tri3b")),
+    *("decode.beam=7", "decode.lattice_beam=1", "decode.max_active=300", "decode.min_active=20"),
+    *("decode_fmllr.first_beam=6", "score.min_lmwt=10", "score.max_lmwt=12"),
+]
 
 
 def run(recipe: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
@@ -22,6 +31,46 @@ def run(recipe: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of the recipe after all stages, and what it printed."""
+    folder = tmp_path_factory.mktemp("ami")
+    kds = [sys.executable, "-m", "kdspeech.cli.main", "corpus", "embed", "--layout", "ami"]
+    size = ["--meetings", "2,1,1", "--turns", "6"]
+    subprocess.run([*kds, *size, str(folder / "corpus")], check=True, capture_output=True)
+    done = run(
+        "ami",
+        *("--corpus", str(folder / "corpus"), "--conf", "conf/embedded.yaml", "--nj", "1"),
+        *("--data", str(folder / "data"), "--exp", str(folder / "exp")),
+        *("--results", str(folder / "RESULTS.md")),
+        *(part for setting in SMALL for part in ("--set", setting)),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def test_every_system_has_a_word_error_rate(finished):
+    folder, output = finished
+    rows = json.loads((folder / "exp/results.json").read_text())["rows"]
+    assert {(row["system"], row["split"]) for row in rows} == {
+        (system, split)
+        for system in ("mono", "tri1", "tri2b", "tri3b.si", "tri3b")
+        for split in ("dev", "test")
+    }
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert output.strip().splitlines()[-1] == str(folder / "exp/report.html")
+    assert "run.sh" in (folder / "RESULTS.md").read_text()
+    assert (folder / "exp/tri3b/final.mdl").is_file()
+    assert (folder / "exp/tri3b_ali/trans.1").is_file()
+
+
+def test_costs_were_measured(finished):
+    folder, _ = finished
+    for step in ("train_mono", "align_tri1", "train_tri3b", "decode_tri3b_test"):
+        user, system, wall = map(float, (folder / "exp/times" / step).read_text().split())
+        assert user > 0 and wall > 0
 
 
 @pytest.mark.parametrize("recipe", ["ami", "speechocean762"])

@@ -1,5 +1,6 @@
 """All stages on a small corpus: they run, they learn, and they say what they leave out."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +83,10 @@ def test_training_raises_the_likelihood(systems, name):
     root, reports = systems
     likes = reports[name].log_likes
     assert likes[-1] > likes[0]
+    metrics = [json.loads(line) for line in (root / name / "metrics.jsonl").open()]
+    assert [row["iteration"] for row in metrics] == list(range(1, len(likes) + 1))
+    assert [row["log_likelihood"] for row in metrics] == pytest.approx(likes, abs=1e-4)
+    assert metrics[-1]["gaussians"] == reports[name].num_gaussians
     model, tree = (
         AcousticModel.read(root / name / "final.mdl"),
         DecisionTree.read(root / name / "tree"),
