@@ -120,6 +120,26 @@ def split(
     say(f"{folder}: {', '.join(str(len(part)) for part in parts)} utterances")
 
 
+@app.command("perturb-speed")
+def perturb_speed(
+    source: Source,
+    target: Target,
+    factors: Annotated[str, typer.Option(help="Speeds beside the one it has.")] = "0.9,1.1",
+    nj: Annotated[int, typer.Option(min=1, help="Number of jobs.")] = 1,
+    allow_pipes: AllowPipes = False,
+) -> None:
+    """Writes SOURCE and its audio played faster and slower, as speakers and utterances sp<f>-..."""
+    from kdspeech.data.perturb import perturb_speed
+    from kdspeech.io.errors import InputError
+
+    try:
+        numbers = [float(part) for part in factors.split(",")]
+    except ValueError:
+        raise InputError(f"--factors {factors}: numbers with commas between") from None
+    data = perturb_speed(source, target, numbers, nj, allow_pipes=allow_pipes)
+    say(f"{target}: {len(data)} utterances, {len(data.spk2utt)} speakers")
+
+
 @app.command()
 def info(
     source: Source,

@@ -231,7 +231,7 @@ def _sample_range(start, end, rate: int, frames: int, name: str) -> tuple[int, i
     return first, last
 
 
-def convert_rate(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+def convert_rate(samples: np.ndarray, rate: float, new_rate: float) -> np.ndarray:
     """int16 samples (n,) at another rate in Hz, by soxr's high-quality filter."""
     import soxr
 
