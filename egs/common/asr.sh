@@ -4,16 +4,10 @@
 # its local/ and conf/.
 
 : "${title:=Speech recognition}"  # of the report
-: "${called_from:=$PWD}"          # where the user stands
 : "${corpus:=download}"           # download, the folder of a corpus, or embedded where there is one
 : "${conf:=}"                     # every number; else conf/asr.yaml, conf/embedded.yaml
-: "${data:=data}"                 # data directories and features go here
 : "${exp:=exp}"                   # models, graphs, lattices and results go here
 : "${lm_text:=}"                  # more text for the language model
-: "${nj:=2}"                      # worker processes
-: "${results:=}"                  # also write this RESULTS.md
-: "${stage:=0}"
-: "${stop_stage:=100}"
 
 usage() {
   cat <<USAGE
@@ -44,37 +38,15 @@ Relative paths start from $PWD; --corpus and --lm-text also from where you stand
 USAGE
 }
 
-command_line="$0 $*"
-sets=()
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --help | -h) usage; exit 0 ;;
-    --corpus | --conf | --data | --exp | --lm-text | --nj | --results | --stage | --stop-stage)
-      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
-      name="${1#--}"
-      printf -v "${name//-/_}" '%s' "$2"
-      shift 2
-      ;;
-    --set)
-      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
-      sets+=(--set "$2")
-      shift 2
-      ;;
-    *) echo "$0: unknown option $1 (see $0 --help)" >&2; exit 1 ;;
-  esac
-done
-
-# What is given on the command line is looked up where the user stands, then from the recipe.
-for name in corpus lm_text; do
-  if [ -n "${!name}" ] && [ -e "$called_from/${!name}" ] && [ ! -e "${!name}" ]; then
-    printf -v "$name" '%s' "$called_from/${!name}"
-  fi
-done
-
+takes="--lm-text"
+# shellcheck source=egs/common/options.sh
+. ../common/options.sh
+from_the_user corpus lm_text
 if [ -z "$conf" ]; then
   conf=conf/asr.yaml
   if [ "$corpus" = embedded ]; then conf=conf/embedded.yaml; fi
 fi
+markdown_options
 
 # Each section of the configuration becomes an array of options with its name.
 lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
@@ -82,8 +54,6 @@ graph=() decode=() decode_fmllr=() score=()
 options=$(kds options "$conf" "${sets[@]}" lang lm mono tri1 tri2b tri3b align align_fmllr \
   graph decode decode_fmllr score)
 eval "$options"
-
-runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.
 timed() {
@@ -188,11 +158,8 @@ fi
 
 if runs 10; then
   echo "== stage 10: report"
-  report_options=()
-  if [ -n "$results" ]; then
-    report_options=(--results-md "$results")
-    if [ -f conf/notes.md ]; then report_options+=(--notes conf/notes.md); fi
-  fi
-  if [ -f conf/kaldi.yaml ]; then report_options+=(--reference conf/kaldi.yaml); fi
-  kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" "${report_options[@]}"
+  reference=()
+  if [ -f conf/kaldi.yaml ]; then reference=(--reference conf/kaldi.yaml); fi
+  kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" \
+    "${markdown[@]}" "${reference[@]}"
 fi

@@ -3,19 +3,13 @@
 # this file from its folder; what is the corpus's own stands in its local/ and conf/.
 
 : "${title:=Keyword spotting}"     # of the report
-: "${called_from:=$PWD}"          # where the user stands
 : "${corpus:=embedded}"           # embedded, download, or the folder of a corpus that is there
 : "${conf:=conf/kws.yaml}"        # the recipe: features, network, training, plan
-: "${data:=data}"                 # data directories and packs go here
 : "${exp:=exp/kws}"               # networks and results go here
 : "${plan:=}"                     # input lengths in ms, e.g. 1000,800,500; else the recipe's
 : "${labels:=soft}"               # soft or hard
 : "${sweep:=false}"               # true: every chain of the recipe, not its one plan
 : "${seeds:=0}"                   # e.g. 0,1,2
-: "${nj:=2}"                      # worker processes
-: "${results:=}"                  # also write this RESULTS.md
-: "${stage:=0}"
-: "${stop_stage:=100}"
 
 usage() {
   cat <<EOF
@@ -42,36 +36,18 @@ Relative paths start from $PWD; --corpus also from where you stand.
 EOF
 }
 
-command_line="$0 $*"
-sets=()
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --help | -h) usage; exit 0 ;;
-    --corpus | --conf | --data | --exp | --plan | --labels | --sweep | --seeds | --nj | \
-      --results | --stage | --stop-stage)
-      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
-      name="${1#--}"
-      printf -v "${name//-/_}" '%s' "$2"
-      shift 2
-      ;;
-    --set)
-      [ $# -ge 2 ] || { echo "$0: $1 needs a value" >&2; exit 1; }
-      sets+=(--set "$2")
-      shift 2
-      ;;
-    *) echo "$0: unknown option $1 (see $0 --help)" >&2; exit 1 ;;
-  esac
-done
+takes="--plan --labels --sweep --seeds"
+# shellcheck source=egs/common/options.sh
+. ../common/options.sh
+from_the_user corpus
+markdown_options
 
 case "$sweep" in
   true | false) ;;
   *) echo "$0: --sweep $sweep: true or false" >&2; exit 1 ;;
 esac
 
-# A folder given on the command line is looked up where the user stands, then from the recipe.
-if [ -d "$called_from/$corpus" ] && [ ! -d "$corpus" ]; then corpus="$called_from/$corpus"; fi
 common=(--config "$conf" --data "$data/packs" --exp "$exp" --seeds "$seeds" --nj "$nj" "${sets[@]}")
-runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 if runs 0; then
   echo "== stage 0: prepare $corpus"
@@ -119,10 +95,5 @@ fi
 
 if runs 6; then
   echo "== stage 6: report"
-  markdown=()
-  if [ -n "$results" ]; then
-    markdown=(--results-md "$results" --command "$command_line")
-    if [ -f conf/notes.md ]; then markdown+=(--notes conf/notes.md); fi
-  fi
-  kds report "$exp" --title "$title" "${markdown[@]}"
+  kds report "$exp" --title "$title" --command "$command_line" "${markdown[@]}"
 fi

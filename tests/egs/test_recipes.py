@@ -87,3 +87,14 @@ def test_a_corpus_that_is_not_there_stops_the_recipe(tmp_path):
     assert done.returncode != 0
     assert "/no/such/corpus" in done.stderr
     assert not (tmp_path / "data" / "train").exists()
+
+
+def test_notes_belong_to_their_configuration(tmp_path):
+    shell = f'cd {ROOT}/egs/fsdd; set -- --results R.md --conf "$1"; . ../common/options.sh; '
+    for conf, notes in (
+        ("conf/kws.yaml", " --notes conf/kws.notes.md"),
+        (str(tmp_path / "own.yaml"), ""),
+    ):
+        print_options = ["bash", "-uc", shell + 'markdown_options; echo "${markdown[*]}"', "run.sh"]
+        done = subprocess.run([*print_options, conf], capture_output=True, text=True, check=True)
+        assert done.stdout == f"--results-md R.md{notes}\n"
