@@ -22,7 +22,7 @@ def score(
         ),
     ] = None,
     min_lmwt: Annotated[int, typer.Option(help="Least LM scale.", min=1)] = 7,
-    max_lmwt: Annotated[int, typer.Option(help="Largest LM scale.", min=1)] = 17,
+    max_lmwt: Annotated[int, typer.Option(help="Largest LM scale.", min=1)] = 25,
     word_ins_penalty: Annotated[
         str, typer.Option(help="Word insertion penalties, comma-separated.")
     ] = "0.0,0.5,1.0",

@@ -12,7 +12,8 @@ from kdspeech.decode.lattice_files import read_lattices
 from kdspeech.decode.wer import WerScore
 from kdspeech.io.errors import InputError
 
-SCALES = tuple(range(7, 18))
+SCALES = tuple(range(7, 26))
+"""Kaldi's end at 17, where adapted triphones may still gain."""
 PENALTIES = (0.0, 0.5, 1.0)
 
 

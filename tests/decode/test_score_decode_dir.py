@@ -56,7 +56,7 @@ def test_files_in_kaldis_places(folders):
         "%SER 100.00 [ 3 / 3 ]",
         "Scored 3 sentences, 0 not present in hyp.",
     ]
-    assert len(list(decode.glob("wer_*"))) == 33
+    assert len(list(decode.glob("wer_*"))) == 57
     kaldi = decode / "scoring_kaldi"
     best = (kaldi / "best_wer").read_text()
     assert best == f"%WER 50.00 [ 2 / 4, 0 ins, 0 del, 2 sub ] {decode / 'wer_10_0.0'}\n"
