@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from kdspeech.features.front_end import FrontEnd
-from kdspeech.gmm import passes, speakers
+from kdspeech.gmm import passes
 from kdspeech.gmm.options import AlignOptions, Jobs
 from kdspeech.gmm.session import Report, Session
 from kdspeech.hmm import (
@@ -51,9 +51,8 @@ def align(
     with session:
         model = _begin(session)
         if transform_dir:
-            session.run(speakers.load_transforms, trans_dir=Path(transform_dir).absolute())
-            session.run(speakers.save_transforms, out=session.exp.absolute())
-            session.feats = "adapted"
+            session.load_transforms(Path(transform_dir))
+            session.save_transforms()
         session.align(model, options or AlignOptions())
         return _finish(session)
 
@@ -90,9 +89,8 @@ def align_fmllr(
             update_type=fmllr_update_type,
             min_count=fmllr_min_count,
         )
-        session.feats = "adapted"
         session.align(model, options)
-        session.run(speakers.save_transforms, out=session.exp.absolute())
+        session.save_transforms()
         return _finish(session)
 
 

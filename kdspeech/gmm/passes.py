@@ -59,11 +59,14 @@ def expand(folder: Path, front_end: FrontEnd) -> None:
 
 
 def load_alignments(folder: Path, ali_dir: Path, transitions: TransitionModel) -> Problems:
-    """Takes the split's alignments from a directory; `transitions` is its model's."""
+    """Takes the split's alignments from a directory; `transitions` is its model's.
+
+    They stay as "loaded" too, for convert_alignments, which may have to run again.
+    """
     store = FrameStore(folder)
     numbers = {utt: i for i, utt in enumerate(store.utterances)}
     problems = dict.fromkeys(store.utterances, f"has no alignment in {ali_dir}")
-    with store.new_alignment() as tids:
+    with store.new_alignment("loaded") as tids:
         for utt, found in iter_alignments(ali_dir):
             if utt not in numbers:
                 continue
@@ -73,15 +76,17 @@ def load_alignments(folder: Path, ali_dir: Path, transitions: TransitionModel) -
                 continue
             tids[frames] = transitions.checked(found, f"{ali_dir}: {utt}")
             problems.pop(utt, None)
+    with store.new_alignment() as tids:
+        tids[:] = store.alignment("loaded")
     return problems
 
 
 def convert_alignments(
     folder: Path, old: TransitionModel, new: TransitionModel, tree: DecisionTree
 ) -> None:
-    """Makes the store's alignments those of another model with the same phones."""
+    """Makes of the alignments that were loaded those of another model with the same phones."""
     store = FrameStore(folder)
-    convert, before = AlignmentConverter(old, new, tree), store.alignment()
+    convert, before = AlignmentConverter(old, new, tree), store.alignment("loaded")
     with store.new_alignment() as tids:
         for i in store.aligned(before):
             frames = store.frames(i)

@@ -41,10 +41,16 @@ class AlignReport:
 
 def compile_graphs(folder: Path, lang_dir: Path, tree: DecisionTree, model: ScoringModel) -> None:
     """Makes the split's GraphStore."""
-    lang, data = Lang.read(lang_dir), DataDir(folder / "data")
+    lang, text = Lang.read(lang_dir), DataDir(folder / "data").text
     compiler = TrainingGraphs(lang, tree, model.transitions, transition_scale=0, self_loop_scale=0)
-    words = (lang.word_ids(data.text[utt].split()) for utt in FrameStore(folder).utterances)
-    GraphStore.create(folder, (TrainingGraph.of(compiler(ids)) for ids in words))
+
+    def graph(utt: str) -> TrainingGraph:
+        try:
+            return TrainingGraph.of(compiler(lang.word_ids(text[utt].split())))
+        except InputError as error:
+            raise InputError(f"{utt}: {error}") from error
+
+    GraphStore.create(folder, map(graph, FrameStore(folder).utterances))
 
 
 def align_equal(folder: Path, seed: int = 0) -> AlignReport:

@@ -3,7 +3,7 @@
 import os
 
 from kdspeech.features.front_end import FrontEnd
-from kdspeech.gmm import passes, speakers, triphones
+from kdspeech.gmm import passes, triphones
 from kdspeech.gmm.accumulate import gmm_stats
 from kdspeech.gmm.options import Jobs, SatOptions
 from kdspeech.gmm.session import Report, Session
@@ -46,10 +46,9 @@ def train_sat(
             )
 
         if (session.source / "trans.1").exists():
-            session.run(speakers.load_transforms, trans_dir=session.source)
+            session.load_transforms(session.source)
         else:
             adapt(session.source_model, more=False)
-        session.feats = "adapted"
         tree, model = triphones.start(session, options)
 
         def fmllr(x: int, model: AcousticModel) -> AcousticModel:
@@ -59,11 +58,11 @@ def train_sat(
 
         model = triphones.train(session, model, options, fmllr)
         _alignment_model(session, model).write(session.exp / "final.alimdl")
-        session.run(speakers.save_transforms, out=session.exp.absolute())
+        session.save_transforms()
         return session.save(tree, model, front_end)
 
 
 def _alignment_model(session: Session, model: AcousticModel) -> AcousticModel:
     """The model for features that are not adapted yet, Gaussian by Gaussian the same otherwise."""
-    stats = session.sum(gmm_stats, model=model, feats="adapted", summed="feats")
+    stats = session.sum(gmm_stats, model=model, feats=session.feats, summed="feats")
     return estimate(model, stats, MleOptions(remove_low_count_gaussians=False))[0]

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from kdspeech.gmm.jobs import SplitJobs
 from kdspeech.gmm.options import AlignOptions, Jobs
 from kdspeech.gmm.passes import Problems
 from kdspeech.gmm.realign import AlignReport
-from kdspeech.gmm.speakers import estimate_transforms
+from kdspeech.gmm.speakers import estimate_transforms, load_transforms, save_transforms
 from kdspeech.graph import Lang
 from kdspeech.graph.symbols import read_symbols
 from kdspeech.hmm import AcousticModel, DecisionTree, ReadModel, ScoringModel, read_gmm
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 # What an older run left: gone before the new one starts, so that nothing passes for its result.
 _RESULTS = ("final.*", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt", "*.jsonl")
 _NAMED = 5  # utterances named in a log line; files hold them all
+_ADAPTED = ("adapted.0", "adapted.1")  # in turns: further transforms start from the others
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Session:
 
     Attributes:
         source: that directory, absolute. source_model: its model.
-        feats: which features the model is trained on: "feats", or "adapted" to the speakers.
+        feats: which features the model is trained on: "feats", or those adapted last.
     """
 
     def __init__(
@@ -148,6 +150,18 @@ class Session:
         if len(self._problems) >= len(self.data.text):
             utt, why = next(iter(self._problems.items()))
             raise InputError(f"{self.data.path}: no utterance can be used; the first: {utt}: {why}")
+        self._count_unknown_words()
+
+    def _count_unknown_words(self) -> None:
+        words = Counter(word for line in self.data.text.values() for word in line.split())
+        unknown = [word for word, _ in words.most_common() if word not in self.lang.words]
+        if unknown:
+            count = sum(words[word] for word in unknown)
+            more = ", ..." if len(unknown) > _NAMED else ""
+            log.warning(
+                "%d words of the transcripts are not in the lexicon and count as %s: %s%s",
+                count, self.lang.oov, ", ".join(unknown[:_NAMED]), more,
+            )  # fmt: skip
 
     def load_alignments(self) -> None:
         """Takes the alignments of the source."""
@@ -180,14 +194,30 @@ class Session:
         report.failed |= self._problems
         self.report.alignment = report
 
-    def adapt(self, model: AcousticModel, **options) -> None:
-        """Estimates the speakers' transforms (arguments of estimate_transforms); names those
-        speakers that get the unit transform."""
-        arguments = {"model": model, "silence": self.lang.silence_phones, **options}
+    def adapt(self, model: AcousticModel, more: bool = False, **options) -> None:
+        """Goes on with features adapted to the speakers; names those with the unit transform.
+
+        Args:
+            model: the model to fit them to.
+            more: adapt those further that are adapted already.
+            options: of estimate_transforms.
+        """
+        before = self.feats if more else None
+        self.feats = _ADAPTED[before == _ADAPTED[0]]
+        options |= {"model": model, "silence": self.lang.silence_phones, "before": before}
         self.report.fallbacks = {}
-        for part in self.run(estimate_transforms, **arguments):
+        for part in self.run(estimate_transforms, adapted=self.feats, **options):
             self.report.fallbacks |= part
         _list("unit transform", self.report.fallbacks)
+
+    def load_transforms(self, folder: Path) -> None:
+        """Goes on with features adapted by the transforms of a directory."""
+        self.feats = _ADAPTED[0]
+        self.run(load_transforms, adapted=self.feats, trans_dir=folder.absolute())
+
+    def save_transforms(self) -> None:
+        """Writes trans.*, the transforms of the features adapted last."""
+        self.run(save_transforms, adapted=self.feats, out=self.exp.absolute())
 
     def update(self, model: AcousticModel, **options) -> AcousticModel:
         """One pass of training: statistics and the model they give (options of MleOptions)."""

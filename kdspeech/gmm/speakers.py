@@ -1,7 +1,8 @@
 """Passes that adapt a split's features to its speakers by fMLLR.
 
-The transforms of a split stand in its folder as Kaldi's archive "trans"; "adapted" are the
-features "feats" with them.
+Adapted features are "feats" with the speakers' transforms, which stand beside them as Kaldi's
+archive, NAME.trans for the features NAME. No pass writes what it reads, so one that is killed
+anywhere, or whose result is lost, may run again.
 """
 
 from collections.abc import Collection, Iterator
@@ -22,45 +23,47 @@ Fallbacks = dict[str, str]
 """Speaker -> why it has the unit transform."""
 
 
-def load_transforms(folder: Path, trans_dir: Path) -> None:
-    """Takes the transforms of the split's speakers from trans.1, trans.2, ... of a directory.
+def load_transforms(folder: Path, adapted: str, trans_dir: Path) -> None:
+    """Makes the features `adapted` with the transforms in trans.1, trans.2, ... of a directory.
 
     Raises:
         InputError: a speaker has none there.
     """
     store = FrameStore(folder)
-    _write(store, read_transforms(trans_dir, store.by_speaker))
+    _write(store, adapted, read_transforms(trans_dir, store.by_speaker))
 
 
-def save_transforms(folder: Path, out: Path) -> None:
-    """Writes trans.N of the split in folder N."""
-    write_ark(out / f"trans.{folder.name}", read_ark(folder / "trans"))
+def save_transforms(folder: Path, adapted: str, out: Path) -> None:
+    """Writes trans.N of the split in folder N, the transforms of the features `adapted`."""
+    write_ark(out / f"trans.{folder.name}", read_ark(folder / f"{adapted}.trans"))
 
 
 def estimate_transforms(
     folder: Path,
+    adapted: str,
     model: AcousticModel,
     silence: Collection[int],
     silence_weight: float = 0.0,
     posterior_model: AcousticModel | None = None,
-    more: bool = False,
+    before: str | None = None,
     **options,
 ) -> Fallbacks:
-    """Estimates a transform for each speaker of the split and makes "adapted".
+    """Estimates a transform for each speaker of the split and makes features with them.
 
     Args:
         folder: of the split.
+        adapted: name of the features to make.
         model: the model to fit the features to.
         silence: phones whose frames count `silence_weight`.
         silence_weight: 0 to 1.
         posterior_model: gives the Gaussians' posteriors instead of `model` (final.alimdl).
-        more: adapt the "adapted" features further, by transforms that go on top of those before.
+        before: name of adapted features to adapt further, by transforms that go on top of theirs.
         options: `update_type`, `min_count`, `num_iters` of estimate_fmllr.
     """
     store, fallbacks, transforms = FrameStore(folder), {}, {}
-    before = dict(read_ark(folder / "trans")) if more else {}
+    first = dict(read_ark(folder / f"{before}.trans")) if before else {}
     weights = _weights(model, silence, silence_weight)
-    feats = store.array("adapted" if more else "feats")
+    feats = store.array(before or "feats")
     for speaker, numbers in store.by_speaker.items():
         stats = FmllrStats(model.gmms.dim)
         for frames in _pieces(store, numbers):
@@ -76,9 +79,9 @@ def estimate_transforms(
         if found.fallback:
             fallbacks[speaker] = found.fallback
         transforms[speaker] = found.matrix
-        if more:
-            transforms[speaker] = compose_transforms(found.matrix, before[speaker], True)
-    _write(store, transforms)
+        if before:
+            transforms[speaker] = compose_transforms(found.matrix, first[speaker], True)
+    _write(store, adapted, transforms)
     return fallbacks
 
 
@@ -101,12 +104,12 @@ def _pieces(store: FrameStore, numbers: list[int]) -> Iterator[np.ndarray]:
         yield np.concatenate(waiting)
 
 
-def _write(store: FrameStore, transforms: dict[str, np.ndarray]) -> None:
-    """Keeps the transforms and makes "adapted" with them."""
-    write_ark(store.folder / "trans", sorted(transforms.items()))
+def _write(store: FrameStore, adapted: str, transforms: dict[str, np.ndarray]) -> None:
+    """Keeps the transforms and makes the features with them."""
+    write_ark(store.folder / f"{adapted}.trans", sorted(transforms.items()))
     feats = store.array("feats")
     parts = (
         apply_affine(feats[store.frames(i)], transforms[speaker])
         for i, speaker in enumerate(store.speakers)
     )
-    store.write_array("adapted", parts)
+    store.write_array(adapted, parts)

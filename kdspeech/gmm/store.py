@@ -72,18 +72,18 @@ class FrameStore:
         temporary.replace(self.folder / name)
 
     @contextmanager
-    def new_alignment(self) -> Iterator[np.ndarray]:
+    def new_alignment(self, name: str = "tids") -> Iterator[np.ndarray]:
         """The alignment to be, all 0, mapped for writing; it takes the place of the one before
         when the block ends well."""
-        temporary = self.folder / "tids.tmp"
+        temporary = self.folder / f"{name}.tmp"
         tids = np.memmap(temporary, np.int32, mode="w+", shape=(self.num_frames,))
         yield tids
         tids.flush()
-        temporary.replace(self.folder / "tids")
+        temporary.replace(self.folder / name)
 
-    def alignment(self) -> np.ndarray:
+    def alignment(self, name: str = "tids") -> np.ndarray:
         """int32 (frames,): transition ids, 0 in utterances that have no alignment."""
-        return np.memmap(self.folder / "tids", np.int32, mode="r")
+        return np.memmap(self.folder / name, np.int32, mode="r")
 
     def aligned(self, tids: np.ndarray) -> Iterator[int]:
         """Numbers of the utterances that have an alignment."""

@@ -61,6 +61,7 @@ class _Lexicon:
 
     def __init__(self, lang: Lang):
         self._path, fst = lang.L, Fst.read(lang.L)
+        self._words = {number: word for word, number in lang.words.items()}
         self._start, self._finals = fst.start, fst.finals
         rows = zip(fst.sources.tolist(), fst.arcs.tolist(), strict=True)
         rows = sorted((source, word, phone, cost, to) for source, (phone, word, cost, to) in rows)
@@ -88,6 +89,7 @@ class _Lexicon:
 
     def _check(self, words: list[int], done: int, arcs: list[tuple]) -> None:
         if words[done] != -1:
-            raise InputError(f"{self._path}: the lexicon has no word {words[done]}")
+            word = self._words.get(words[done], words[done])
+            raise InputError(f"{self._path}: has no pronunciation of the word {word}")
         if not any(phone for phone, *_ in arcs):
             raise InputError(f"a transcript without words, and {self._path} without silence")

@@ -1,6 +1,7 @@
 """All stages on a small corpus: they run, they learn, and they say what they leave out."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -176,6 +177,25 @@ def test_what_cannot_be_used_is_named(systems, tmp_path):
     assert read_alignments(tmp_path / "mono").keys() == data.text.keys() - failed.keys()
     listed = (tmp_path / "mono/log/failed").read_text().splitlines()
     assert [line.split()[0] for line in listed] == sorted(failed)
+
+
+def test_words_that_the_lexicon_lacks(systems, tmp_path):
+    root, _ = systems
+    data = DataDir(root / "data")
+    text = {**data.text, "s0-u0": "ba zz da add", "s0-u1": "zz ab ab yy"}
+    folder = write_data(
+        tmp_path / "data",
+        {"text": text, "utt2spk": data.utt2spk},
+        dict(Scp(root / "data/feats.scp")),
+    )
+    align(folder, root / "lang", root / "mono", tmp_path / "ali")
+    log = (tmp_path / "ali/log/train.log").read_text()
+    assert "3 words of the transcripts are not in the lexicon and count as <UNK>: zz, yy" in log
+    lang = shutil.copytree(root / "lang", tmp_path / "lang")
+    with open(lang / "words.txt", "a") as words:  # but L.fst does not know it
+        words.write("zz 99\n")
+    with pytest.raises(InputError, match=r"s0-u0: .*L\.fst: has no pronunciation of the word zz"):
+        align(folder, lang, root / "mono", tmp_path / "ali")
 
 
 def rewrite(folder, feats) -> None:

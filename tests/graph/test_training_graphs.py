@@ -97,7 +97,7 @@ def test_empty_transcript_without_silence(lang, model, tmp_path):
 
 
 def test_unknown_word_id(lang, model):
-    with pytest.raises(InputError, match="L.fst: the lexicon has no word 99"):
+    with pytest.raises(InputError, match="L.fst: has no pronunciation of the word 99"):
         TrainingGraphs(lang, *model)([1, 99])
 
 
