@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdspeech.data.frames import FrameBlock, FramePack
+from kdspeech.data.perturb import original
 from kdspeech.hmm import TransitionModel
 from kdspeech.io.alignments import iter_alignments
 from kdspeech.io.atomic import atomic_path
@@ -168,7 +169,7 @@ def split_cv(
         pack: FramePack.
         usable: numbers of the utterances.
         fraction: of the frames, for cross-validation; whole speakers come near it.
-        by: "speaker": no speaker is in both parts.
+        by: "speaker": no speaker is in both parts, nor played at another speed (sp0.9-...).
         seed: decides which.
     Returns:
         Numbers of the training and of the cross-validation utterances, each in order.
@@ -178,7 +179,8 @@ def split_cv(
     frames = np.diff(pack.offsets)
     groups: dict[str, list[int]] = {}
     for i in usable.tolist():
-        groups.setdefault(pack.speakers[i] if by == "speaker" else pack.utts[i], []).append(i)
+        name = pack.speakers[i] if by == "speaker" else pack.utts[i]
+        groups.setdefault(original(name), []).append(i)
     if len(groups) < 2:
         raise InputError(f"{pack.path}: one {by} alone cannot be split into training and cv")
     names = np.random.default_rng(seed).permutation(sorted(groups)).tolist()

@@ -1,6 +1,7 @@
 """Speed perturbation: a corpus played faster and slower, as more training data."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def _played(data: DataDir, factor: float, folders: dict[str, str]) -> DataDir:
         rows = data.table("spk2gender").items()
         tables["spk2gender"] = {prefix + speaker: gender for speaker, gender in rows}
     return DataDir(tables=tables)
+
+
+def original(name: str) -> str:
+    """The utterance or speaker that one with a prefix sp<f>- was made of; others as they are."""
+    return re.sub(r"^sp[\d.]+-", "", name)
 
 
 def _prefix(factor: float) -> str:

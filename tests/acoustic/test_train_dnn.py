@@ -93,6 +93,17 @@ def test_no_speaker_is_in_both_parts(folder):
         split_cv(pack, np.array([0]))
 
 
+def test_a_speaker_at_another_speed_is_the_same_speaker(folder):
+    pack = FramePack(folder / "frames")
+    speaker, other = sorted(set(pack.speakers))[:2]
+    pack.speakers = [f"sp0.9-{speaker}" if name == other else name for name in pack.speakers]
+    train, cv = (
+        {pack.speakers[i] for i in part} for part in split_cv(pack, np.arange(len(pack)), 0.4)
+    )
+    assert (speaker in cv) == (f"sp0.9-{speaker}" in cv)
+    assert (speaker in train) == (f"sp0.9-{speaker}" in train)
+
+
 def test_utterances_missing_on_either_side_are_counted_and_named(folder):
     tids = tiny.make(folder / "more")
     del tids["s1-u5"]
