@@ -111,14 +111,18 @@ class WerScore:
         Raises:
             InputError: the two were scored against different references; names an utterance.
         """
-        mine, theirs = self.references, other.references
-        for utterance in sorted(mine.keys() | theirs.keys()):
-            if mine.get(utterance) != theirs.get(utterance):
-                raise InputError(f"{utterance}: the systems were scored on different references")
+        self.check_references(other)
         found = kaldialign.bootstrap_wer_ci(
             self.refs, other.hyps, self.hyps, replications=replications
         )
         return found["p_s2_improv_over_s1"]
+
+    def check_references(self, other: "WerScore") -> None:
+        """Raises InputError where two systems were scored on different references."""
+        mine, theirs = self.references, other.references
+        for utterance in sorted(mine.keys() | theirs.keys()):
+            if mine.get(utterance) != theirs.get(utterance):
+                raise InputError(f"{utterance}: the systems were scored on different references")
 
     def per_speaker(self, utt2spk: Mapping[str, str]) -> dict[str, Errors]:
         """Errors by speaker, sorted. Raises InputError for an utterance without one."""

@@ -2,17 +2,19 @@
 
 EXP/results.json has the rows of `kds score`; EXP/<system>/decode_<split>[.<pass>] the scoring files
 behind each (system `<system>` or `<system>.<pass>`), EXP/<system>/metrics.jsonl the passes of the
-training, EXP/times/<step> the CPU and wall seconds of a step as the recipe measured them.
+training, EXP/times/<step> the CPU and wall seconds of a step as the recipe measured them. Networks
+and their seeds are told by their names (asr_networks).
 """
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from kdspeech.io.errors import InputError
+from kdspeech.report.asr_networks import NetworkFacts, SystemName, read_networks
 from kdspeech.report.wer import WerRow, load_rows
 
 FRAMES_PER_SECOND = 100
@@ -38,6 +40,7 @@ class AsrExperiment:
         audio: seconds of speech of each split.
         metrics: system -> what each pass of its training recorded.
         references: (system, split) -> what another toolkit reached; `toolkit` is its name.
+        networks: by name without seed; the other systems are Gaussian.
     """
 
     directory: Path
@@ -47,30 +50,57 @@ class AsrExperiment:
     metrics: dict[str, list[dict]]
     references: dict[tuple[str, str], Reference]
     toolkit: str = ""
+    networks: dict[str, NetworkFacts] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[str]:
-        return list(dict.fromkeys(row.system for row in self.rows))
+        """All of them, seeds not told apart."""
+        return list(dict.fromkeys(SystemName.parse(row.system).system for row in self.rows))
+
+    @property
+    def gaussian_systems(self) -> list[str]:
+        return [s for s in self.systems if SystemName.parse(s).base not in self.networks]
+
+    @property
+    def network_systems(self) -> list[str]:
+        """Networks, each training's beside each other, adapted ones included."""
+        found = [s for s in self.systems if SystemName.parse(s).base in self.networks]
+        forms = [self.form(system) for system in found]
+        return sorted(found, key=lambda system: forms.index(self.form(system)))
+
+    def form(self, system: str) -> str:
+        """Kind and training of a network: DNN CE, HDNN KD + sMBR."""
+        name = SystemName.parse(system)
+        return f"{self.networks[name.base].kind} {name.training}"
 
     @property
     def splits(self) -> list[str]:
         found = {row.split for row in self.rows}
         return [s for s in SPLITS if s in found] + sorted(found - set(SPLITS))
 
+    def seeds(self, system: str, split: str) -> list[WerRow]:
+        """The rows of a system, one for each seed, by seed; empty where it was not scored."""
+        names = {row: SystemName.parse(row.system) for row in self.rows if row.split == split}
+        rows = [row for row, name in names.items() if name.system == system]
+        return sorted(rows, key=lambda row: names[row].seed)
+
     def row(self, system: str, split: str) -> WerRow | None:
-        for row in self.rows:
-            if (row.system, row.split) == (system, split):
-                return row
-        return None
+        """The first seed's row."""
+        return next(iter(self.seeds(system, split)), None)
+
+    def mean(self, system: str, split: str) -> float:
+        """WER in %, the mean over the seeds; infinite where it was not scored."""
+        values = [row.value for row in self.seeds(system, split)]
+        return sum(values) / len(values) if values else float("inf")
 
     @property
     def headline(self) -> WerRow:
-        """The row of the last split, test, that is best on the first, dev."""
+        """The row of the last split, test, of the system that is best on the first, dev."""
         first, last = self.splits[0], self.splits[-1]
-        usable = [row for row in self.rows if row.split == first and self.row(row.system, last)]
-        if not usable:
-            return min((r for r in self.rows if r.split == last), key=lambda row: row.value)
-        return self.row(min(usable, key=lambda row: row.value).system, last)
+        there = [s for s in self.systems if self.row(s, last)]
+        usable = [s for s in there if self.row(s, first)]
+        split = first if usable else last
+        return self.row(min(usable or there, key=lambda system: self.mean(system, split)), last)
 
     def folder(self, system: str, split: str) -> Path:
         """The decoding directory of a row."""
@@ -117,6 +147,7 @@ def read_asr(
         {name: _read_metrics(directory / name / "metrics.jsonl") for name in sorted(names)},
         references,
         toolkit,
+        read_networks(directory, [row.system for row in rows]),
     )
 
 

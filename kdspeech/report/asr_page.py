@@ -6,6 +6,7 @@ from pathlib import Path
 from kdspeech.io.atomic import atomic_path
 from kdspeech.report import asr_plots as plots
 from kdspeech.report.asr import AsrExperiment, read_alignments
+from kdspeech.report.asr_network_tables import networks_table
 from kdspeech.report.asr_tables import cost_table, steps_table, summarise, wer_table
 from kdspeech.report.markup import (
     document,
@@ -34,6 +35,7 @@ def save_asr_page(
     last = experiment.splits[-1]
     sections = [
         ("run", "What was run", _run_section(experiment, command)),
+        ("networks", "Networks", _networks_section(experiment)),
         ("tables", "Word error rates", _wer_section(experiment)),
         ("speakers", "Speakers", _speakers_section(experiment, last)),
         ("training", "Training", _training_section(experiment)),
@@ -51,8 +53,12 @@ def _run_section(experiment: AsrExperiment, command: str) -> str:
     return preformatted(command) + folded("Commands that scored", preformatted(made))
 
 
+def _networks_section(experiment: AsrExperiment) -> str:
+    return to_html(networks_table(experiment)) if experiment.networks else ""
+
+
 def _wer_section(experiment: AsrExperiment) -> str:
-    tables = [to_html(wer_table(experiment, split)) for split in reversed(experiment.splits)]
+    tables = [wer_table(experiment, split) for split in reversed(experiment.splits)]
     first = experiment.splits[0]
     figures = [
         figure_html(plots.wer_by_system(experiment), "systems", "WER with 95 % intervals."),
@@ -62,7 +68,7 @@ def _wer_section(experiment: AsrExperiment) -> str:
             f"WER on {first} against the LM scale; the point is the scale that was taken.",
         ),
     ]
-    return "".join(tables) + grid(figures)
+    return "".join(to_html(table) for table in tables if table.rows) + grid(figures)
 
 
 def _speakers_section(experiment: AsrExperiment, split: str) -> str:
@@ -99,9 +105,10 @@ def render_asr_markdown(
     """RESULTS.md: the command that makes it, then the tables; `notes` under "Reading"."""
     parts = [f"# {title}", "Made by", f"```\n{command}\n```"]
     parts += ["\n".join(f"- {sentence}" for sentence in summarise(experiment))]
-    parts += [to_markdown(wer_table(experiment, split)) for split in reversed(experiment.splits)]
-    costs = cost_table(experiment)
-    parts += [to_markdown(costs)] if costs.rows else []
+    tables = [networks_table(experiment)] if experiment.networks else []
+    tables += [wer_table(experiment, split) for split in reversed(experiment.splits)]
+    tables.append(cost_table(experiment))
+    parts += [to_markdown(table) for table in tables if table.rows]
     if notes.strip():
         parts += ["## Reading", notes.strip()]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

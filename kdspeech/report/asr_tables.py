@@ -1,21 +1,24 @@
 """Tables of a speech recognition experiment."""
 
 from kdspeech.report.asr import AsrExperiment
+from kdspeech.report.asr_networks import SystemName
+from kdspeech.report.seeds import over_seeds
 from kdspeech.report.table import Cell, Table
 from kdspeech.report.wer import WerRow
 
 
 def wer_table(experiment: AsrExperiment, split: str) -> Table:
-    """Every system on one split: WER with its interval, errors by kind, and the reference's WER."""
-    rows = [experiment.row(system, split) for system in experiment.systems]
+    """Every Gaussian system on one split: WER with its interval, errors by kind, and the
+    reference's WER."""
+    rows = [experiment.row(system, split) for system in experiment.gaussian_systems]
     rows = [row for row in rows if row]
     best = min((row.value for row in rows), default=None)
     toolkit = experiment.toolkit
     header = ["system", "WER", "sub", "del", "ins", "LM scale", "penalty", "best here"]
     lines = [_wer_cells(row, row.value == best) for row in rows]
-    if any(_reference_wer(experiment, row) for row in rows):
+    if any(reference_wer(experiment, row.system, split) for row in rows):
         header += [f"{toolkit}, best", "difference"]
-        lines = [cells + _against(experiment, row) for cells, row in zip(lines, rows, strict=True)]
+        lines = [c + against(experiment, r.system, split) for c, r in zip(lines, rows, strict=True)]
     return Table(f"WER on {split}", header, lines, note=_note(experiment, split, rows))
 
 
@@ -30,15 +33,18 @@ def _wer_cells(row: WerRow, best: bool) -> list[Cell]:
     ]
 
 
-def _reference_wer(experiment: AsrExperiment, row: WerRow) -> float | None:
-    found = experiment.references.get((row.system, row.split))
+def reference_wer(experiment: AsrExperiment, system: str, split: str) -> float | None:
+    """The WER that the other toolkit reached, if it is known."""
+    found = experiment.references.get((system, split))
     return found.wer if found else None
 
 
-def _against(experiment: AsrExperiment, row: WerRow) -> list[Cell]:
+def against(experiment: AsrExperiment, system: str, split: str) -> list[Cell]:
     """The reference's WER at its best setting of this split, and ours at ours minus it."""
-    wer = _reference_wer(experiment, row)
-    return [Cell(""), Cell("")] if wer is None else [Cell(f"{wer:.2f}"), signed(row.best - wer)]
+    wer, row = reference_wer(experiment, system, split), experiment.row(system, split)
+    if wer is None or row is None:
+        return [Cell(""), Cell("")]
+    return [Cell(f"{wer:.2f}"), signed(row.best - wer)]
 
 
 def signed(difference: float) -> Cell:
@@ -57,17 +63,18 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
         "bootstrap over utterances. `best here`: at the scale and penalty that are best on this "
         "very set."
     )
-    if any(_reference_wer(experiment, row) for row in rows):
+    if any(reference_wer(experiment, row.system, split) for row in rows):
         note += f" {experiment.toolkit}'s is such a best, so the difference is between the two."
     return note
 
 
 def cost_table(experiment: AsrExperiment) -> Table:
-    """CPU seconds of training and of decoding the last split, beside the reference's."""
+    """CPU seconds of Gaussian systems, of training and decoding the last split, and the
+    reference's."""
     split, toolkit = experiment.splits[-1], experiment.toolkit
     header = ["system", "training CPU s", toolkit, f"decoding {split} CPU s", toolkit,
               "CPU s per second of speech"]  # fmt: skip
-    lines = [_cost_cells(experiment, system, split) for system in experiment.systems]
+    lines = [_cost_cells(experiment, system, split) for system in experiment.gaussian_systems]
     shown = [i for i, name in enumerate(header) if name]
     header = [header[i] for i in shown]
     lines = [[cells[i] for i in shown] for cells in lines if any(c.text for c in cells[1:])]
@@ -101,14 +108,17 @@ def steps_table(experiment: AsrExperiment) -> Table:
 def summarise(experiment: AsrExperiment) -> list[str]:
     """Sentences: the best system by dev, and what it is beside the first and the reference."""
     row = experiment.headline
-    dev = experiment.row(row.system, experiment.splits[0])
-    chosen = f", chosen on {experiment.splits[0]}" if len(experiment.splits) > 1 else ""
+    system, splits = SystemName.parse(row.system).system, experiment.splits
+    found, dev = (over_seeds(experiment, system, split) for split in (row.split, splits[0]))
+    chosen = f", chosen on {splits[0]}" if len(splits) > 1 else ""
+    seeds = len(found.per_seed)
     sentences = [
-        f"{row.system}{chosen}: {row.value:.2f} % WER on {row.split} "
-        f"[{row.low:.1f}, {row.high:.1f}]"
-        + (f", {dev.value:.2f} % on {dev.split}." if dev and dev is not row else ".")
+        f"{system}{chosen}: {found.value:.2f} % WER on {row.split} "
+        f"[{found.low:.1f}, {found.high:.1f}]"
+        + (f", the mean of {seeds} seeds" if seeds > 1 else "")
+        + (f", {dev.value:.2f} % on {splits[0]}." if dev and len(splits) > 1 else ".")
     ]
-    wer = _reference_wer(experiment, row)
+    wer = reference_wer(experiment, system, row.split)
     if wer is not None:
         sentences.append(
             f"{experiment.toolkit} at its best setting of {row.split}: {wer:.2f} %; ours at such a "

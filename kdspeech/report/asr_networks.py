@@ -1,0 +1,81 @@
+"""The networks among the systems of a speech recognition experiment: their names, sizes, seeds.
+
+A system `<name>[_seed<k>][.<adaptation>]` is a network where EXP/<name> holds a network.yaml. What
+<name> says after its first `_` is how the network was trained: hdnn128, hdnn128_kd_q02_t1,
+hdnn128_kd_smbr. Adaptations are `<groups>_<loss>`: hdnn128_kd.gates_ce.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdspeech.acoustic import Network
+from kdspeech.models import num_parameters
+
+_SPELLING = {"ce": "CE", "smbr": "sMBR", "mmi": "MMI", "bmmi": "bMMI", "mpfe": "MPFE", "kd": "KD",
+             "kl": "KL", "seqkd": "sequence KD", "lhuc": "LHUC"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SystemName:
+    """A system's name taken apart; `seed` is 0 where it has none."""
+
+    base: str
+    seed: int = 0
+    adaptation: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> "SystemName":
+        network, _, adaptation = name.partition(".")
+        found = re.fullmatch(r"(.+)_seed(\d+)", network)
+        base, seed = (found[1], int(found[2])) if found else (network, 0)
+        return cls(base, seed, adaptation)
+
+    @property
+    def system(self) -> str:
+        """The name that all seeds have in common."""
+        return f"{self.base}.{self.adaptation}" if self.adaptation else self.base
+
+    @property
+    def training(self) -> str:
+        """How the network was trained, without the settings (what has a digit): KD + sMBR."""
+        words = [word for word in self.base.split("_")[1:] if word.isalpha()]
+        return " + ".join(_SPELLING.get(word, word) for word in words) or "CE"
+
+    @property
+    def update(self) -> tuple[str, str]:
+        """Of an adaptation: the groups that were updated, and the loss."""
+        *groups, last = self.adaptation.split("_")
+        if not groups:
+            return _SPELLING.get(last, last), ""
+        return ", ".join(_SPELLING.get(g, g) for g in groups), _SPELLING.get(last, last)
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a network is: its name in the papers (HDNN-H128-L10) and its number of parameters."""
+
+    model: str
+    parameters: int
+
+    @property
+    def kind(self) -> str:
+        """DNN or HDNN."""
+        return self.model.partition("-")[0]
+
+    @property
+    def megabytes(self) -> float:
+        """Of the weights in float32; 1 MB is 10^6 bytes."""
+        return 4 * self.parameters / 1e6
+
+
+def read_networks(directory: Path, systems: list[str]) -> dict[str, NetworkFacts]:
+    """The networks behind some systems, by name without seed; of seeds the first is looked at."""
+    found: dict[str, NetworkFacts] = {}
+    for system in systems:
+        folder = directory / system.partition(".")[0]
+        base = SystemName.parse(system).base
+        if base not in found and (folder / "network.yaml").is_file():
+            network = Network.read(folder)
+            found[base] = NetworkFacts(network.config.model, num_parameters(network.model))
+    return found
