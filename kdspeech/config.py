@@ -1,5 +1,6 @@
 """Configurations: YAML files in `conf/`, checked by pydantic models that allow no unknown key."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,11 +33,20 @@ def load_config(model: type[C], path: str | Path, overrides: list[str] | None = 
     values = _read_yaml(path)
     for override in overrides or []:
         _apply(values, override)
+    set_here = {override.partition("=")[0].strip() for override in overrides or []}
+    return check_config(model, values, path, set_here)
+
+
+def check_config(model: type[C], values: dict, path: str | Path, set_here: Iterable[str] = ()) -> C:
+    """Makes a `model` of values that came from `path`; of those named in `set_here`, from --set.
+
+    Raises:
+        InputError: an unknown key or a wrong value; names file and key.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        set_here = {override.partition("=")[0].strip() for override in overrides or []}
-        errors = [_describe(path, set_here, e) for e in error.errors()]
+        errors = [_describe(path, set(set_here), e) for e in error.errors()]
         raise InputError("\n".join(errors)) from None
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, model_validator
 
 from kdspeech.config import Config
 from kdspeech.models.highway import Gates
@@ -36,11 +36,57 @@ class DnnTrainConfig(TrainConfig):
     keep_best_mode: Literal["max", "min"] = "min"
 
 
+class DistillConfig(Config):
+    """What a student learns from teachers besides, or in place of, the alignment.
+
+    L = L_KD + q L_CE (Lu, Guo & Renals 2016), means over the frames of a batch, with
+    L_KD = -sum_j P_j log y_j, the soft cross-entropy, and P = sum_m w_m softmax(z_m / T). The
+    student's y is its softmax at temperature 1, that with which it decodes, so at T > 1 it learns
+    softer posteriors than its teachers'. With `soften_student` L_KD is Hinton's:
+    y = softmax(z / T), times T^2, and the student learns the teachers' own posteriors at any T.
+    """
+
+    teachers: tuple[str, ...] = Field((), description="their directories; none: no distillation")
+    frames: tuple[str | None, ...] = Field(
+        (), description="a pack for each teacher; null, or none at all: the student's"
+    )
+    weights: tuple[PositiveFloat, ...] = Field(
+        (), description="of the teachers; are made to sum to 1; none: all the same"
+    )
+    q: float = Field(0.0, ge=0, description="weight of the alignment's cross-entropy")
+    temperature: float = Field(1.0, gt=0, description="of the teachers")
+    soften_student: bool = Field(False, description="the student at the temperature, times T^2")
+    store: str | None = Field(None, description="labels of `kds make-soft-labels`; null: on line")
+    unlabelled: bool = Field(
+        False, description="learn from the teachers alone where there is no alignment"
+    )
+
+    @model_validator(mode="after")
+    def _one_for_each_teacher(self) -> "DistillConfig":
+        for name in ("frames", "weights"):
+            given = len(getattr(self, name))
+            if given not in (0, len(self.teachers)):
+                raise ValueError(f"{given} {name} for {len(self.teachers)} teachers")
+        if not self.teachers and (self.store or self.unlabelled):
+            raise ValueError("store and unlabelled need teachers")
+        return self
+
+    def normalised_weights(self) -> list[float]:
+        """One per teacher, with sum 1."""
+        weights = self.weights or (1.0,) * len(self.teachers)
+        return [weight / sum(weights) for weight in weights]
+
+    def frames_of_teachers(self) -> tuple[str | None, ...]:
+        """One per teacher; None: the student's."""
+        return self.frames or (None,) * len(self.teachers)
+
+
 class DnnConfig(Config):
     """Everything `conf/dnn.yaml` may say."""
 
     network: NetworkConfig = NetworkConfig()
     train: DnnTrainConfig = DnnTrainConfig()
+    distill: DistillConfig = DistillConfig()
     cv_fraction: float = Field(0.1, gt=0, lt=1, description="held out to follow the training")
     cv_by: Literal["speaker", "utterance"] = "speaker"
     priors: Literal["counts", "posteriors"] = Field(

@@ -189,3 +189,16 @@ def split_cv(
     count = int(np.argmin(distance)) + 1
     cv = sorted(i for name in names[:count] for i in groups[name])
     return np.setdiff1d(usable, cv), np.array(cv, np.int64)
+
+
+def without_targets(
+    pack: FramePack,
+    usable: np.ndarray,
+    cv: np.ndarray,
+    by: Literal["speaker", "utterance"] = "speaker",
+) -> np.ndarray:
+    """Numbers of the utterances without a usable alignment; none of a speaker in `cv`, where these
+    are whole speakers."""
+    held_out = {pack.speakers[i] for i in cv.tolist()} if by == "speaker" else set()
+    others = np.setdiff1d(np.arange(len(pack)), usable)
+    return np.array([i for i in others.tolist() if pack.speakers[i] not in held_out], np.int64)

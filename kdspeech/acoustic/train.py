@@ -1,24 +1,37 @@
-"""Cross-entropy training of a network on the frames of an alignment."""
+"""Training of a network on the frames of an alignment, and on what teachers say of them."""
 
 import logging
 import os
 import shutil
 import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from kdspeech.acoustic.config import DnnConfig
-from kdspeech.acoustic.examples import Batch, FrameBatches, Targets, read_targets, split_cv
+from kdspeech.acoustic.examples import (
+    NO_PDF,
+    Batch,
+    FrameBatches,
+    Targets,
+    read_targets,
+    split_cv,
+    without_targets,
+)
 from kdspeech.acoustic.frames import FrameSource
+from kdspeech.acoustic.identity import check_same_tree, network_id
+from kdspeech.acoustic.losses import ce_loss, evaluate, kd_frame_loss
 from kdspeech.acoustic.network import Network
+from kdspeech.acoustic.teachers import Teachers, open_teachers
 from kdspeech.data.frames import FramePack
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.hmm import TransitionModel
 from kdspeech.io.atomic import atomic_path
+from kdspeech.io.errors import InputError
 from kdspeech.train import fit, shard
 
 log = logging.getLogger(__name__)
@@ -32,20 +45,23 @@ def train_dnn(
     exp: str | os.PathLike,
     config: DnnConfig | None = None,
     progress: bool = False,
+    init: str | os.PathLike | None = None,
 ) -> dict:
-    """Trains a network with cross-entropy to tell an alignment's pdfs.
+    """Trains a network to tell an alignment's pdfs, and to agree with teachers if there are any.
 
     Args:
         frames: the pack of the features (see make_frames).
         ali_dir: with ali.*.gz, final.mdl and tree.
         exp: the network's directory to make; a training that was stopped there goes on.
-        config: DnnConfig.
+        config: DnnConfig; with teachers in `distill` the loss is `kd_frame_loss`, else `ce_loss`.
         progress: show a bar on the terminal.
+        init: directory of a network of the same kind, whose weights this one starts from.
     Returns:
         What `fit` returns, with `left_out`: utterance -> why it was not used.
     Raises:
         InputError: features and alignments that do not fit each other, a directory of another
-            training, a loss that is not finite.
+            training, a loss that is not finite; a first network of another kind; teachers or a
+            store that do not fit (see open_teachers).
     """
     config, exp, ali_dir = config or DnnConfig(), Path(exp), Path(ali_dir)
     pack, source = FramePack(frames), FrameSource.read(frames)
@@ -54,53 +70,72 @@ def train_dnn(
     network = Network(
         config.network, pack.dim, transitions, FrontEnd.read(frames), bool(source.transform_dir)
     )
+    if init is not None:
+        _start_from(network, Path(init), ali_dir)
+    distill = config.distill
+    teachers = (
+        open_teachers(distill, pack, ali_dir, config.train.precision) if distill.teachers else None
+    )
     targets = _targets(pack, ali_dir, transitions, exp)
-    result = fit_ce(network, pack, targets, config, exp, progress)
-    _save(network, targets, exp, ali_dir)
-    return {**result, "left_out": targets.problems}
+    result = fit_frames(network, pack, targets, config, exp, progress, teachers, init)
+    left_out = dict(targets.problems)
+    if distill.unlabelled:
+        left_out = {utt: why for utt, why in left_out.items() if utt not in pack.index}
+    _save(network, left_out, exp, ali_dir)
+    return {**result, "left_out": left_out}
 
 
-def fit_ce(
+def fit_frames(
     network: Network,
     pack: FramePack,
     targets: Targets,
     config: DnnConfig,
     exp: str | os.PathLike,
     progress: bool = False,
+    teachers: Teachers | None = None,
+    init: str | os.PathLike | None = None,
 ) -> dict:
     """Trains a network in place and sets its priors.
 
     Args:
-        network: new, or one to train further.
+        network: new, or with the weights of `init`.
         pack, targets: the frames and their pdfs.
         config: its `network` is not looked at.
         exp: of `fit`.
         progress: show a bar on the terminal.
+        teachers: what to learn from besides the pdfs.
+        init: where the network's weights came from; None: the input's mean and variance are
+            estimated.
     Returns:
         What `fit` returns.
     Raises:
         InputError: as train_dnn.
     """
     train, cv = split_cv(pack, targets.usable, config.cv_fraction, config.cv_by, config.train.seed)
+    if config.distill.unlabelled:
+        train = np.union1d(train, without_targets(pack, targets.usable, cv, config.cv_by))
     context = network.config.context
     batches = FrameBatches(pack, train, context, config.train.batch_size, config.train.seed)
     log.info("%d frames for training, %d for cv", *map(pack.num_frames, (train, cv)))
-    _estimate_norm(network, pack, train)
+    if init is None:
+        _estimate_norm(network, pack, train)
+    loss_fn = ce_loss
+    if teachers is not None:
+        loss_fn = partial(kd_frame_loss, teachers=teachers, config=config.distill)
+
+    def labelled(frames: Iterable[Batch]) -> Iterator[tuple]:
+        return (_example(batch, targets, teachers) for batch in frames)
+
     result = fit(
         network.model,
-        lambda epoch: (
-            (inputs, _labels(targets, positions)) for inputs, positions in batches(epoch)
+        lambda epoch: labelled(batches(epoch)),
+        loss_fn,
+        lambda model: evaluate(
+            model, labelled(_in_order(pack, shard(cv), context)), loss_fn, pack.num_frames(cv)
         ),
-        ce_loss,
-        lambda model: evaluate_ce(model, pack, shard(cv), context, targets, pack.num_frames(cv)),
         config.train,
         exp,
-        identity={
-            "network": network.config.model_dump(mode="json"),
-            "frames": zlib.crc32(pack.offsets.tobytes(), zlib.crc32(repr(pack.utts).encode())),
-            "targets": zlib.crc32(targets.pdfs),
-            "cv": [config.cv_fraction, config.cv_by],
-        },
+        identity=_identity(network, pack, targets, config, teachers, init),
         steps_per_epoch=batches.steps_per_epoch,
         progress=progress,
     )
@@ -109,40 +144,41 @@ def fit_ce(
     return result
 
 
-def ce_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict]:
-    """Mean cross-entropy (natural log) of (inputs, pdfs); the % of the frames that are right."""
-    inputs, pdfs = batch
-    logits = model(inputs)
-    return F.cross_entropy(logits, pdfs), {"accuracy": _accuracy(logits, pdfs)}
+def _example(batch: Batch, targets: Targets, teachers: Teachers | None) -> tuple:
+    """What a loss takes: inputs, pdfs and the teachers' part."""
+    labels = batch.inputs, _labels(targets, batch.positions)
+    return labels if teachers is None else (*labels, teachers.gather(batch.positions))
 
 
-@torch.no_grad()
-def evaluate_ce(
-    model: nn.Module,
-    pack: FramePack,
-    utterances: np.ndarray,
-    context: int,
-    targets: Targets,
-    num_frames: int,
-) -> dict:
-    """Loss and accuracy over `num_frames`, which under torchrun are those of all processes: the
-    mean over the processes is then right whatever their shares are."""
-    device = next(model.parameters()).device
-    sums = {"loss": 0.0, "accuracy": 0.0}
-    for inputs, positions in _in_order(pack, utterances, context):
-        pdfs = _labels(targets, positions).to(device)
-        logits = model(inputs.to(device))
-        sums["loss"] += F.cross_entropy(logits, pdfs, reduction="sum").item()
-        sums["accuracy"] += _accuracy(logits, pdfs).item() * len(pdfs)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    return {key: processes * value / num_frames for key, value in sums.items()}
+def _identity(network, pack, targets, config: DnnConfig, teachers, init) -> dict:
+    """What a resumed training must have in common with the run that it goes on."""
+    identity = {
+        "network": network.config.model_dump(mode="json"),
+        "frames": zlib.crc32(pack.offsets.tobytes(), zlib.crc32(repr(pack.utts).encode())),
+        "targets": zlib.crc32(targets.pdfs),
+        "cv": [config.cv_fraction, config.cv_by],
+    }
+    if init is not None:
+        identity["init"] = network_id(init)
+    if teachers is not None:
+        own = config.distill.model_dump(include={"q", "soften_student", "unlabelled"})
+        identity["distill"] = own | teachers.made_from | {"top_k": teachers.top_k}
+    return identity
 
 
-def _accuracy(logits: Tensor, pdfs: Tensor) -> Tensor:
-    """% of the frames whose pdf has the highest score (argmax would take ten times as long)."""
-    logits = logits.detach()
-    right = logits.gather(1, pdfs[:, None]) == logits.amax(1, keepdim=True)
-    return 100 * right.float().mean()
+def _start_from(network: Network, init: Path, ali_dir: Path) -> None:
+    """Gives a new network the weights of another one; dropout may differ."""
+    check_same_tree(init, ali_dir)
+    first = Network.read(init)
+    theirs, ours = (n.config.model_dump() | {"dim": n.dim} for n in (first, network))
+    different = [
+        f"{key} is {theirs[key]} there, {ours[key]} here"
+        for key in ours
+        if key != "dropout" and theirs[key] != ours[key]
+    ]
+    if different:
+        raise InputError(f"{init}: cannot start from another network: {'; '.join(different)}")
+    network.model.load_state_dict(first.model.state_dict())
 
 
 def _labels(targets: Targets, positions: Tensor) -> Tensor:
@@ -174,7 +210,7 @@ def _priors_of_counts(network, pack, utterances, targets: Targets) -> np.ndarray
     counts = np.zeros(network.num_pdfs)
     for i in utterances.tolist():
         pdfs = targets.pdfs[pack.offsets[i] : pack.offsets[i + 1]]
-        counts += np.bincount(pdfs, minlength=network.num_pdfs)
+        counts += np.bincount(pdfs[pdfs != NO_PDF], minlength=network.num_pdfs)
     return (counts / counts.sum()).astype(np.float32)
 
 
@@ -198,11 +234,11 @@ def _targets(pack: FramePack, ali_dir: Path, transitions: TransitionModel, exp: 
         path.unlink(missing_ok=True)
 
 
-def _save(network: Network, targets: Targets, exp: Path, ali_dir: Path) -> None:
+def _save(network: Network, left_out: dict[str, str], exp: Path, ali_dir: Path) -> None:
     """Writes what belongs to the network; under torchrun one process does it."""
     if int(os.environ.get("RANK", 0)):
         return
-    rows = "".join(f"{utt} {why}\n" for utt, why in sorted(targets.problems.items()))
+    rows = "".join(f"{utt} {why}\n" for utt, why in sorted(left_out.items()))
     with atomic_path(exp / "left_out") as temporary:
         temporary.write_text(rows, encoding="utf-8")
     if (ali_dir / "phones.txt").exists():

@@ -66,13 +66,17 @@ def train_dnn(
         list[str] | None,
         typer.Option("--set", help="section.key=value over the file; may be repeated."),
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from this network's weights.", show_default=False)
+    ] = None,
 ) -> None:
-    """Trains a DNN or highway DNN with cross-entropy; goes on where it was stopped."""
+    """Trains a DNN or highway DNN, with teachers if `distill` names some; goes on where it was
+    stopped."""
     from kdspeech.acoustic import DnnConfig, train_dnn
     from kdspeech.config import load_config
 
     settings = load_config(DnnConfig, config, overrides)
-    result = train_dnn(frames, ali_dir, exp, settings, progress=True)
+    result = train_dnn(frames, ali_dir, exp, settings, progress=True, init=init)
     best = result["history"][result["best_epoch"] - 1]
     say(
         f"{exp}: {settings.network.model}, best epoch {result['best_epoch']} of "
@@ -81,6 +85,43 @@ def train_dnn(
     )
     if result["left_out"]:
         say(f"{len(result['left_out'])} utterances left out, see {exp}/left_out")
+
+
+@app.command("make-soft-labels")
+def make_soft_labels(
+    frames: Annotated[Path, typer.Argument(help="Frame pack of the students.", show_default=False)],
+    teachers: Annotated[
+        list[Path], typer.Argument(help="Networks' directories.", show_default=False)
+    ],
+    store: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
+    top_k: Annotated[int, typer.Option(min=1, help="Pdfs kept per frame.")] = 20,
+    weights: Annotated[
+        str, typer.Option(help="Of the teachers, comma-separated.", show_default="all the same")
+    ] = "",
+    temperature: Annotated[float, typer.Option(help="Of the teachers' softmax.")] = 1.0,
+    teacher_frames: Annotated[
+        str,
+        typer.Option(
+            help="A pack per teacher, comma-separated; '-': FRAMES.", show_default="FRAMES"
+        ),
+    ] = "",
+) -> None:
+    """Writes teachers' posteriors of every frame, for `train-dnn --set distill.store=STORE`."""
+    from kdspeech.acoustic import DistillConfig, make_soft_labels
+    from kdspeech.config import check_config
+
+    values = {
+        "teachers": [str(path) for path in teachers],
+        "weights": weights.split(",") if weights else [],
+        "frames": [None if p == "-" else p for p in teacher_frames.split(",") if p],
+        "temperature": temperature,
+    }
+    labels = make_soft_labels(frames, check_config(DistillConfig, values, "options"), store, top_k)
+    size = store.stat().st_size
+    say(
+        f"{store}: {labels.num_frames} frames, {labels.top_k} of {labels.num_classes} pdfs each, "
+        f"{size} bytes, {size / labels.num_frames:.1f} per frame"
+    )
 
 
 def model_reader(exp: Path):

@@ -10,6 +10,7 @@ reader who expects something else is refused by the name of what differs.
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,15 @@ from kdspeech.io.errors import InputError
 MAX_CLASSES = 1 << 16
 LOWEST = -60000.0  # log of "no mass"; float16 ends at -65504
 
-Rows = tuple[Sequence[str], Sequence[int], list[np.ndarray]]
+Rows = tuple[Sequence[str], Sequence[int], Iterable[np.ndarray]]
+
+
+class _Block(NamedTuple):
+    """Columns of one record batch: (frames, top_k), (frames, top_k) and (frames,)."""
+
+    classes: np.ndarray
+    log_probs: np.ndarray
+    rest: np.ndarray
 
 
 class SoftLabelStore:
@@ -42,7 +51,7 @@ class SoftLabelStore:
         self.num_classes: int = header["num_classes"]
         self.top_k: int = header["top_k"]
         _check(self.path, self.made_from, expect or {})
-        self._read(table.combine_chunks())
+        self._read(table)
 
     def _read(self, table: pa.Table) -> None:
         names = table["utterance"].to_pylist()
@@ -54,9 +63,13 @@ class SoftLabelStore:
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
         self._ends = np.concatenate([[0], np.cumsum(table["frames"].to_numpy(), dtype=np.int64)])
-        self._classes = _flat(table["classes"]).reshape(-1, self.top_k)
-        self._log_probs = _flat(table["log_probs"]).reshape(-1, self.top_k)
-        self._rest = _flat(table["rest"])
+        self._blocks = [
+            _Block(classes.reshape(-1, self.top_k), log_probs.reshape(-1, self.top_k), rest)
+            for classes, log_probs, rest in zip(
+                *(_mapped(table[name]) for name in _Block._fields), strict=True
+            )
+        ]
+        self._block_starts = np.cumsum([0, *(len(block.rest) for block in self._blocks)])
 
     def __len__(self) -> int:
         """The number of stored crops."""
@@ -81,6 +94,34 @@ class SoftLabelStore:
         known = utterance in self._codes and 0 <= crop < self._num_crops
         return self._codes[utterance] * self._num_crops + crop if known else -1
 
+    def frames(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels by the number of their frame, counted over the whole store; nothing but these is
+        read from the mapped file.
+
+        Args:
+            numbers: (n,), 0 .. num_frames - 1.
+        Returns:
+            The top k, most probable first: classes uint16 and log-probabilities float16, both
+            (n, top_k); log of the mass of all others, float16 (n,).
+        """
+        found = _Block(
+            np.empty((len(numbers), self.top_k), np.uint16),
+            np.empty((len(numbers), self.top_k), np.float16),
+            np.empty(len(numbers), np.float16),
+        )
+        at = np.searchsorted(self._block_starts, numbers, side="right") - 1
+        for i in np.unique(at).tolist():
+            here = np.flatnonzero(at == i)
+            rows = numbers[here] - self._block_starts[i]
+            for values, stored in zip(found, self._blocks[i], strict=True):
+                values[here] = stored[rows]
+        return found
+
+    @property
+    def num_frames(self) -> int:
+        """Of all crops together."""
+        return int(self._ends[-1])
+
     def log_probs(self, utterances: Sequence[str], crops: Sequence[int]) -> np.ndarray:
         """The labels of crops, frame after frame.
 
@@ -89,18 +130,16 @@ class SoftLabelStore:
             order asked for. Classes outside the top k share the rest mass equally.
         """
         rows = self.rows(utterances, crops)
-        frames = np.concatenate(
-            [np.arange(self._ends[r], self._ends[r + 1]) for r in rows] or [np.zeros(0, np.int64)]
+        classes, log_probs, rest = self.frames(
+            np.concatenate(
+                [np.arange(self._ends[r], self._ends[r + 1]) for r in rows]
+                or [np.zeros(0, np.int64)]
+            )
         )
         others = max(self.num_classes - self.top_k, 1)
-        share = self._rest[frames].astype(np.float32) - np.float32(np.log(others))
+        share = rest.astype(np.float32) - np.float32(np.log(others))
         dense = np.repeat(share[:, None], self.num_classes, axis=1)
-        np.put_along_axis(
-            dense,
-            self._classes[frames].astype(np.int64),
-            self._log_probs[frames].astype(np.float32),
-            axis=1,
-        )
+        np.put_along_axis(dense, classes.astype(np.int64), log_probs.astype(np.float32), axis=1)
         return dense
 
 
@@ -116,7 +155,7 @@ def write_soft_labels(
     Args:
         path: the file to write.
         blocks: tuples of utterance ids, crop numbers and, per crop, log-probabilities of shape
-            (frames, num_classes).
+            (frames, num_classes); an iterator of these has one at a time in memory.
         num_classes: the size of the teacher's output, at most 65536.
         top_k: how many classes are kept per frame, 1 .. num_classes.
         made_from: what the labels depend on; compared by `SoftLabelStore(expect=...)`.
@@ -148,12 +187,13 @@ _SCHEMA = pa.schema(
 
 
 def _batch(utterances, crops, log_probs, num_classes, top_k, schema) -> pa.RecordBatch:
-    frames = np.array([len(block) for block in log_probs], dtype=np.int32)
+    parts = []
     for utterance, block in zip(utterances, log_probs, strict=True):
         if block.ndim != 2 or block.shape[1] != num_classes:
             raise InputError(f"{utterance}: labels {block.shape}, expected (frames, {num_classes})")
-    packed = np.concatenate([np.asarray(b, dtype=np.float32) for b in log_probs])
-    classes, kept, rest = _top_k(packed, top_k)
+        parts.append(_top_k(np.asarray(block, dtype=np.float32), top_k))
+    frames = np.array([len(rest) for _, _, rest in parts], dtype=np.int32)
+    classes, kept, rest = (np.concatenate(values) for values in zip(*parts, strict=True))
     ends = np.concatenate([[0], np.cumsum(frames)]).astype(np.int32)
     columns = [
         pa.array(utterances, pa.string()),
@@ -166,14 +206,19 @@ def _batch(utterances, crops, log_probs, num_classes, top_k, schema) -> pa.Recor
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _top_k(log_probs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _top_k(log_probs: np.ndarray, k: int) -> _Block:
     """Splits (frames, classes) into the k best classes, their values and the log of the rest."""
-    order = np.argsort(-log_probs, axis=1, kind="stable")
-    kept = np.take_along_axis(log_probs, order[:, :k], axis=1)
-    others = np.take_along_axis(log_probs, order[:, k:], axis=1)
-    rest = np.logaddexp.reduce(others, axis=1, initial=-np.inf)
-    half = [np.maximum(x, LOWEST).astype(np.float16) for x in (kept, rest)]
-    return order[:, :k].astype(np.uint16), half[0], half[1]
+    best = np.argpartition(-log_probs, k - 1, axis=1)[:, :k]
+    best.sort(axis=1)  # of equal values the first class comes first
+    values = np.take_along_axis(log_probs, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    best, values = (np.take_along_axis(x, order, axis=1) for x in (best, values))
+    others = np.exp(log_probs)
+    np.put_along_axis(others, best, 0.0, axis=1)
+    with np.errstate(divide="ignore"):
+        rest = np.log(others.sum(axis=1))
+    half = [np.maximum(x, LOWEST).astype(np.float16) for x in (values, rest)]
+    return _Block(best.astype(np.uint16), *half)
 
 
 def _open(path: Path) -> pa.Table:
@@ -197,7 +242,6 @@ def _check(path: Path, made_from: dict, expect: dict) -> None:
             )
 
 
-def _flat(column: pa.ChunkedArray) -> np.ndarray:
-    """The values of a list column in one array, zero-copy where it is one chunk."""
-    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [np.zeros(0, np.float16)])
+def _mapped(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """The values of a list column, one array for each record batch, not copied from the file."""
+    return [chunk.flatten().to_numpy() for chunk in column.chunks]

@@ -69,9 +69,10 @@ def write_pack(path: Path, frames: dict[str, np.ndarray]) -> None:
     FramePack.build(path, ((utt, utt[:2], f) for utt, f in sorted(frames.items())), beside)
 
 
-def train(folder: Path, exp: Path, **changes) -> dict:
+def train(folder: Path, exp: Path, init=None, ali=None, **changes) -> dict:
     values = {**CONFIG, **changes, "train": CONFIG["train"] | changes.get("train", {})}
-    return train_dnn(folder / "frames", folder / "ali", exp, DnnConfig.model_validate(values))
+    config = DnnConfig.model_validate(values)
+    return train_dnn(folder / "frames", ali or folder / "ali", exp, config, init=init)
 
 
 def kill_after(steps: int) -> None:

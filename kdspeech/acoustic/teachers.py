@@ -1,0 +1,199 @@
+"""Teachers of single frames: posteriors that a student learns from, computed as they are needed or
+read from a soft-label store.
+
+Both kinds have `gather(positions)`, the tensors a batch carries to the student's device, and
+`targets(gathered)`, which makes distributions over the pdfs from them there.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdspeech.acoustic.config import DistillConfig
+from kdspeech.acoustic.frames import FrameSource
+from kdspeech.acoustic.identity import check_same_tree, network_id, pack_id, tree_id
+from kdspeech.acoustic.network import Network
+from kdspeech.data.frames import FramePack
+from kdspeech.distill.targets import SoftLabelStore
+from kdspeech.io.errors import InputError
+
+
+class OnlineTeachers:
+    """Networks that label frames when a student sees them:
+
+        P = sum_m w_m softmax(z_m / T)
+
+    Args:
+        config: DistillConfig; its teachers, frames, weights and temperature.
+        pack: of the student.
+        precision: "32" or "bf16", of the teachers' products.
+    Attributes:
+        num_pdfs: of their tree.
+        made_from: what the targets depend on, by name; a store carries the same.
+    Raises:
+        InputError: a teacher that is missing, has another tree than the first or does not take
+            its features; a pack of its own that lacks an utterance or a frame of the student's.
+    """
+
+    top_k = None  # they give all classes
+
+    def __init__(self, config: DistillConfig, pack: FramePack, precision: str = "32"):
+        self.temperature, self.precision = config.temperature, precision
+        self.weights = config.normalised_weights()
+        for exp in config.teachers[1:]:
+            check_same_tree(exp, config.teachers[0])
+        self.networks = [Network.read(exp) for exp in config.teachers]
+        own = [FramePack(path) if path else pack for path in config.frames_of_teachers()]
+        for exp, network, features in zip(config.teachers, self.networks, own, strict=True):
+            _check_features(exp, network, features)
+        self.windows = [
+            Windows(features, pack, network.config.context)
+            for network, features in zip(self.networks, own, strict=True)
+        ]
+        self.num_pdfs = self.networks[0].num_pdfs
+        self.made_from = made_from(config, pack, own)
+
+    def gather(self, positions: Tensor) -> list[Tensor]:
+        """Each teacher's input at the student's frames: float32 (frames, its inputs)."""
+        return [windows.at(positions.numpy()) for windows in self.windows]
+
+    def targets(self, gathered: Sequence[Tensor]) -> Tensor:
+        """P, float32 (frames, pdfs), from what `gather` gave."""
+        found = zip(self.weights, self.networks, gathered, strict=True)
+        return sum(w * self._posteriors(network.model, x) for w, network, x in found)
+
+    def _posteriors(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
+        device, low = inputs.device, self.precision == "bf16"
+        model.to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+            logits = model(inputs)
+        # Outside of inference mode, so that a student's loss may keep it for its gradient.
+        return (logits.float() / self.temperature).softmax(1)
+
+
+class StoredTeachers:
+    """Labels that `make_soft_labels` wrote for the student's pack.
+
+    Args:
+        store: SoftLabelStore with one row per utterance of the pack, in the pack's order.
+    Attributes:
+        num_pdfs, made_from: as of OnlineTeachers. top_k: classes that are kept.
+    """
+
+    def __init__(self, store: SoftLabelStore):
+        self.store, self.made_from = store, store.made_from
+        self.num_pdfs, self.top_k = store.num_classes, store.top_k
+
+    def gather(self, positions: Tensor) -> list[Tensor]:
+        """Classes int64 and probabilities float32, both (frames, top_k), and the rest (frames,)."""
+        classes, log_probs, rest = self.store.frames(positions.numpy())
+        return [
+            torch.from_numpy(classes.astype(np.int64)),
+            torch.from_numpy(log_probs.astype(np.float32)).exp_(),
+            torch.from_numpy(rest.astype(np.float32)).exp_(),
+        ]
+
+    def targets(self, gathered: Sequence[Tensor]) -> Tensor:
+        """float32 (frames, pdfs); classes outside the top k share the rest mass equally."""
+        classes, probs, rest = gathered
+        share = rest / max(self.num_pdfs - self.top_k, 1)
+        dense = share[:, None].repeat(1, self.num_pdfs).scatter_(1, classes, probs)
+        return dense / dense.sum(1, keepdim=True)  # float16 leaves the sum a thousandth off
+
+
+Teachers = OnlineTeachers | StoredTeachers
+
+
+def open_teachers(
+    config: DistillConfig, pack: FramePack, reference: str | os.PathLike, precision: str = "32"
+) -> Teachers:
+    """The teachers of a configuration: from its store where it names one, else on line.
+
+    Args:
+        config: DistillConfig with a teacher at least.
+        pack: of the student.
+        reference: directory with the student's tree and final.mdl.
+        precision: see OnlineTeachers.
+    Raises:
+        InputError: as OnlineTeachers; a teacher or a store of another tree; a store of another
+            pack, other teachers or another temperature.
+    """
+    for exp in config.teachers:
+        check_same_tree(exp, reference)
+    if config.store is None:
+        return OnlineTeachers(config, pack, precision)
+    own = [FramePack(path) if path else pack for path in config.frames_of_teachers()]
+    return StoredTeachers(SoftLabelStore(config.store, made_from(config, pack, own)))
+
+
+def made_from(config: DistillConfig, pack: FramePack, own: Sequence[FramePack]) -> dict:
+    """What targets depend on; `own`: the pack of each teacher's features."""
+    ids = [network_id(exp) for exp in config.teachers]
+    for number, features in enumerate(own):
+        if features is not pack:
+            ids[number] += f" on {pack_id(features)}"
+    return {
+        "tree": tree_id(config.teachers[0]),
+        "pack": pack_id(pack),
+        "teacher": ", ".join(ids),
+        "weighting": ", ".join(f"{weight:.6g}" for weight in config.normalised_weights()),
+        "temperature": config.temperature,
+    }
+
+
+class Windows:
+    """Spliced frames of a pack at the positions of another one with the same utterances.
+
+    Args:
+        pack: FramePack with the features.
+        student: FramePack that positions refer to; each of its utterances must be in `pack`.
+        context: neighbours on each side; an utterance's ends are repeated.
+    Raises:
+        InputError: an utterance that is missing or has another length; names it.
+    """
+
+    def __init__(self, pack: FramePack, student: FramePack, context: int):
+        self.feats, self.offsets = pack.feats, student.offsets
+        self.around = np.arange(-context, context + 1)
+        self.first = student.offsets[:-1] if pack is student else _firsts(pack, student)
+
+    def at(self, positions: np.ndarray) -> Tensor:
+        """float32 (frames, (2 * context + 1) * dim) at the student's positions (frames,)."""
+        utterances = np.searchsorted(self.offsets, positions, side="right") - 1
+        first = self.first[utterances]
+        last = first + self.offsets[utterances + 1] - self.offsets[utterances] - 1
+        wanted = (first + positions - self.offsets[utterances])[:, None] + self.around
+        rows = np.clip(wanted, first[:, None], last[:, None])
+        return torch.from_numpy(self.feats[rows].reshape(len(rows), -1))
+
+
+def _firsts(pack: FramePack, student: FramePack) -> np.ndarray:
+    """Where the student's utterances begin in another pack."""
+    lengths = np.diff(pack.offsets)
+    for utt, frames in zip(student.utts, np.diff(student.offsets).tolist(), strict=True):
+        if utt not in pack.index:
+            raise InputError(f"{pack.path}: has no {utt}, which is in {student.path}")
+        if lengths[pack.index[utt]] != frames:
+            raise InputError(
+                f"{pack.path}: {utt} has {lengths[pack.index[utt]]} frames, {frames} in "
+                f"{student.path}"
+            )
+    return pack.offsets[[pack.index[utt] for utt in student.utts]]
+
+
+def _check_features(exp: str | Path, network: Network, pack: FramePack) -> None:
+    adapted = bool(FrameSource.read(pack.path).transform_dir)
+    if network.dim == pack.dim and network.adapted == adapted:
+        return
+    kinds = [
+        f"{dim} values{', adapted' if with_transforms else ''}"
+        for dim, with_transforms in ((network.dim, network.adapted), (pack.dim, adapted))
+    ]
+    raise InputError(
+        f"{exp}: takes frames of {kinds[0]}, {pack.path} has frames of {kinds[1]} "
+        "(distill.frames names the pack of each teacher)"
+    )
