@@ -8,6 +8,7 @@
 : "${conf:=}"                     # every number; else conf/asr.yaml, conf/embedded.yaml
 : "${exp:=exp}"                   # models, graphs, lattices and results go here
 : "${lm_text:=}"                  # more text for the language model
+: "${prepare_script:=local/prepare.sh}"
 
 usage() {
   cat <<USAGE
@@ -23,8 +24,8 @@ Stages
   5  tri2b    triphones on LDA+MLLT features
   6  tri3b    speaker-adaptive training on fMLLR features
   7  graphs   HCLG of each of them
-  8  decode   dev and test, tri3b in two passes with fMLLR
-  9  score    word error rates, LM scale and insertion penalty chosen on dev
+  8  decode   dev, if there is one, and test, tri3b in two passes with fMLLR
+  9  score    word error rates, LM scale and insertion penalty chosen on dev or fixed in --conf
   10 report   one self-contained page: $exp/report.html
 
 Options (with their values now)
@@ -49,9 +50,9 @@ fi
 markdown_options
 
 # Each section of the configuration becomes an array of options with its name.
-lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
+prepare=() lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
 graph=() decode=() decode_fmllr=() score=()
-options=$(kds options "$conf" "${sets[@]}" lang lm mono tri1 tri2b tri3b align align_fmllr \
+options=$(kds options "$conf" "${sets[@]}" prepare lang lm mono tri1 tri2b tri3b align align_fmllr \
   graph decode decode_fmllr score)
 eval "$options"
 
@@ -64,16 +65,23 @@ timed() {
   mv "$exp/times/.$name" "$exp/times/$name"
 }
 
+# Of the sets to decode those that the corpus has: dev may be missing.
+evaluated() {
+  local split
+  for split in dev test; do
+    if [ -d "$data/$split" ]; then echo "$split"; fi
+  done
+}
+
 if runs 0; then
   echo "== stage 0: prepare $corpus"
-  local/prepare.sh "$corpus" "$data" ${lm_text:+"$lm_text"}
+  "$prepare_script" "$corpus" "$data" ${lm_text:+"$lm_text"} "${prepare[@]}"
 fi
 
-if runs 1; then
-  echo "== stage 1: lang"
-  kds prepare-lang "$data/local/dict" "$data/lang" "${lang[@]}"
-  kds lm estimate "$data/local/lm.txt" "$data/local/lm.arpa.gz" "${lm[@]}"
-  arpa="$data/local/lm.arpa.gz"
+# G of the corpus's text, mixed with other text where there is some.
+ngram_grammar() {
+  local arpa="$data/local/lm.arpa.gz"
+  kds lm estimate "$data/local/lm.txt" "$arpa" "${lm[@]}"
   if [ -f "$data/local/lm_more.txt" ]; then
     kds lm estimate "$data/local/lm_more.txt" "$data/local/lm_more.arpa.gz" "${lm[@]}"
     kds lm interpolate "$arpa" "$data/local/lm_more.arpa.gz" "$data/local/lm_mixed.arpa.gz" \
@@ -82,11 +90,21 @@ if runs 1; then
   fi
   kds lm perplexity "$arpa" "$data/dev/text" --keyed
   kds arpa-to-fst "$arpa" "$data/lang/words.txt" "$data/lang/G.fst"
+}
+
+if runs 1; then
+  echo "== stage 1: lang"
+  kds prepare-lang "$data/local/dict" "$data/lang" "${lang[@]}"
+  if [ -f "$data/local/one_of.txt" ]; then
+    kds words-to-fst "$data/local/one_of.txt" "$data/lang/words.txt" "$data/lang/G.fst"
+  else
+    ngram_grammar
+  fi
 fi
 
 if runs 2; then
   echo "== stage 2: feats"
-  for split in train dev test; do
+  for split in train $(evaluated); do
     kds make-feats mfcc "$data/$split" --config conf/mfcc.conf --nj "$nj"
     kds data fix "$data/$split"
     kds compute-cmvn "$data/$split"
@@ -134,7 +152,7 @@ fi
 
 if runs 8; then
   echo "== stage 8: decode"
-  for split in dev test; do
+  for split in $(evaluated); do
     for system in mono tri1 tri2b; do
       timed "decode_${system}_$split" kds decode "$exp/$system/graph" "$data/$split" \
         "$exp/$system/decode_$split" --nj "$nj" "${decode[@]}"
@@ -150,9 +168,13 @@ if runs 9; then
   for system in mono tri1 tri2b tri3b.si tri3b; do
     model="$exp/${system%.si}"
     pass="${system#"${system%.si}"}"  # .si or nothing
-    kds score "$data/dev" "$model/graph" "$model/decode_dev$pass" --system "$system" "${score[@]}"
+    tuned_on=()
+    if [ -d "$data/dev" ]; then
+      kds score "$data/dev" "$model/graph" "$model/decode_dev$pass" --system "$system" "${score[@]}"
+      tuned_on=(--tuned-on "$model/decode_dev$pass")
+    fi
     kds score "$data/test" "$model/graph" "$model/decode_test$pass" --system "$system" \
-      --tuned-on "$model/decode_dev$pass" "${score[@]}"
+      "${tuned_on[@]}" "${score[@]}"
   done
 fi
 

@@ -112,6 +112,13 @@ def fsdd(
     dev_takes: Annotated[
         str, typer.Option(help="Training takes kept for development, first-last.")
     ] = "5-9",
+    test_speakers: Annotated[
+        str | None,
+        typer.Option(help="For acoustic models: hold these speakers out instead, a,b,c."),
+    ] = None,
+    dev_speakers: Annotated[
+        str, typer.Option(help="With --test-speakers: these are for development.")
+    ] = "",
     to: To = Path("download"),
     url: Url = None,
     sha256: Annotated[
@@ -119,13 +126,20 @@ def fsdd(
         typer.Option(help="With `download`: the archive's checksum (none is published)."),
     ] = None,
 ) -> None:
-    """Make DATA/{train,dev,test} from the Free Spoken Digit Dataset or a corpus in its layout."""
+    """Make DATA/{train,dev,test} from the Free Spoken Digit Dataset or a corpus in its layout.
+
+    With --test-speakers also DATA/local/dict, and DATA/dev only with --dev-speakers.
+    """
     from kdspeech.data.corpora import fsdd as module
 
     takes = _parse_range(dev_takes)
     if corpus == "download":
         corpus = module.download(to, url or module.URL, sha256)
-    _print(module.prepare(corpus, data, takes), data)
+    if test_speakers is None:
+        audit = module.prepare(corpus, data, takes)
+    else:
+        audit = module.prepare_asr(corpus, data, _names(test_speakers), _names(dev_speakers))
+    _print(audit, data)
 
 
 @app.command()
@@ -174,6 +188,10 @@ def ami(
     if corpus == "download":
         corpus = module.download(to)
     _print(module.prepare(corpus, data, lexicon, lm_text, vocabulary, partition), data)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _parse_range(text: str) -> tuple[int, int]:

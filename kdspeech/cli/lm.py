@@ -1,4 +1,4 @@
-"""`kds lm` and `kds arpa-to-fst`: n-gram language models."""
+"""`kds lm`, `kds arpa-to-fst` and `kds words-to-fst`: language models and grammars."""
 
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +109,20 @@ def arpa_to_fst(
     if complaint:
         say(complaint)
     say(f"{fst}: {grammar.num_states} states")
+
+
+def words_to_fst(
+    choice: Annotated[Path, typer.Argument(metavar="CHOICE", help="The words, one a line.")],
+    words: Annotated[Path, typer.Argument(metavar="WORDS", help="words.txt of the graph.")],
+    fst: Annotated[Path, typer.Argument(metavar="G.FST", help="Written, for OpenFst.")],
+) -> None:
+    """Make G.fst for utterances of one word, any of CHOICE with the same probability."""
+    from kdspeech.graph.grammar import one_word_grammar
+    from kdspeech.graph.text import read_vocabulary
+
+    grammar = one_word_grammar(read_vocabulary(choice), words)
+    grammar.write(fst)
+    say(f"{fst}: one of {len(grammar.arcs)} words")
 
 
 def _save(lm, arpa: Path) -> None:

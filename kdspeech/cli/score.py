@@ -21,6 +21,10 @@ def score(
             "Default: the best ones here."
         ),
     ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help="Where there is no dev set: LM scale and penalty to report, as 10,0."),
+    ] = None,
     min_lmwt: Annotated[int, typer.Option(help="Least LM scale.", min=1)] = 7,
     max_lmwt: Annotated[int, typer.Option(help="Largest LM scale.", min=1)] = 25,
     word_ins_penalty: Annotated[
@@ -61,6 +65,7 @@ def score(
     dropped = [word for line in read_sentences([drop]) for word in line.split()] if drop else []
     scales, penalties = range(min_lmwt, max_lmwt + 1), _penalties(word_ins_penalty)
     normalise = drop_words(dropped) if dropped else None
+    tuned_on = _setting(setting) if setting and not tuned_on else tuned_on
     sweep = score_decode_dir(data, graph, decode, tuned_on, scales, penalties, normalise)
     folder = decode.resolve()
     row = make_row(
@@ -75,6 +80,17 @@ def score(
     if against:
         say(f"P(better than {against}) = {sweep.score.p_better(read_score(against)):.3f}")
     say(str((decode / "alignment.html").absolute()))
+
+
+def _setting(text: str):
+    from kdspeech.decode.sweep import settings_of
+    from kdspeech.io.errors import InputError
+
+    try:
+        scale, penalty = map(float, text.split(","))
+    except ValueError:
+        raise InputError(f"--setting {text}: write LM scale and penalty, as 10,0") from None
+    return settings_of([scale], [penalty])[0]
 
 
 def _penalties(text: str) -> list[float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kdspeech.data.datadir import DataDir
 from kdspeech.decode.sweep import (
+    GIVEN,
     PENALTIES,
     SCALES,
     Setting,
@@ -37,7 +38,7 @@ def score_decode_dir(
     data: str | os.PathLike,
     graph: str | os.PathLike,
     decode: str | os.PathLike,
-    tuned_on: str | os.PathLike | None = None,
+    tuned_on: str | os.PathLike | Setting | None = None,
     scales: Sequence[float] = SCALES,
     penalties: Sequence[float] = PENALTIES,
     normalise: Normalise | None = None,
@@ -49,7 +50,8 @@ def score_decode_dir(
         graph: the folder of the graph, or lang: words.txt.
         decode: the folder of the lattices, lat.1.gz and so on.
         tuned_on: another decoding directory that was scored before, as that of the dev set: its
-            scale and penalty are taken. Without it the best ones here are, which flatters.
+            scale and penalty are taken. Or a setting, where there is no such set. Without it the
+            best one here is taken, which flatters.
         scales, penalties: what to try.
         normalise: see `score_wer`.
     Raises:
@@ -59,14 +61,16 @@ def score_decode_dir(
     if "text" not in table:
         raise InputError(f"{data}: has no text to score against")
     settings = settings_of(scales, penalties)
-    chosen = read_setting(tuned_on) if tuned_on else None
+    given = isinstance(tuned_on, Setting)
+    chosen = tuned_on if given else read_setting(tuned_on) if tuned_on else None
     settings = list(dict.fromkeys([*settings, *([chosen] if chosen else [])]))
     words = {i: word for word, i in read_symbols(Path(graph) / "words.txt").items()}
     found = best_paths(read_decode_lattices(decode), words, settings)
     scores = {setting: score_wer(table.text, found[setting], normalise) for setting in settings}
     utt2spk = table.utt2spk or {utterance: utterance for utterance in table.text}
     chosen = chosen or best_setting(scores)
-    sweep = Sweep(scores, chosen, utt2spk, os.fspath(tuned_on) if tuned_on else None)
+    origin = GIVEN if given else os.fspath(tuned_on) if tuned_on else None
+    sweep = Sweep(scores, chosen, utt2spk, origin)
     write_sweep(sweep, Path(decode))
     return sweep
 

@@ -15,6 +15,8 @@ from kdspeech.io.errors import InputError
 SCALES = tuple(range(7, 26))
 """Kaldi's end at 17, where adapted triphones may still gain."""
 PENALTIES = (0.0, 0.5, 1.0)
+GIVEN = "the options"
+"""Where a setting is from that was not chosen by its scores."""
 
 
 class Setting(NamedTuple):
@@ -45,7 +47,8 @@ class Sweep:
         scores: the score at each setting.
         chosen: the setting to report: the best one here, or that of another set.
         utt2spk: utterance -> speaker.
-        tuned_on: the decoding directory whose setting was taken, None for this one's.
+        tuned_on: the decoding directory whose setting was taken, GIVEN for one that was said, None
+            for this one's.
     """
 
     scores: dict[Setting, WerScore]

@@ -9,7 +9,7 @@ one it reads epsilon, and <s>, </s> are words.
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,26 @@ def arpa_to_fst(
     if complaint:
         warnings.warn(complaint, stacklevel=2)
     return make_grammar(lm, symbols, disambig).to_kaldifst()
+
+
+def one_word_grammar(choice: Sequence[str], words: Words) -> Fst:
+    """Makes G for utterances of one word, each of `choice` as likely as the others.
+
+    Args:
+        choice: the words.
+        words: words.txt, or a mapping from words to ids.
+    Raises:
+        InputError: no words, or one that `words` lacks.
+    """
+    symbols = words if isinstance(words, Mapping) else read_symbols(words)
+    missing = [word for word in choice if word not in symbols]
+    if missing or not choice:
+        raise InputError(f"words.txt has no {missing[0]}" if missing else "no words to choose from")
+    labels = np.unique([symbols[word] for word in choice])
+    arcs = np.zeros(len(labels), ARC)
+    arcs["ilabel"] = arcs["olabel"] = labels
+    arcs["cost"], arcs["next"] = math.log(len(labels)), 1
+    return Fst.from_arcs(0, np.zeros(len(labels)), arcs, [np.inf, 0.0])
 
 
 def skipped_words(lm: NgramLM, symbols: Mapping[str, int], most: int = 20) -> str:

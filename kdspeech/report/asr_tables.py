@@ -1,5 +1,6 @@
 """Tables of a speech recognition experiment."""
 
+from kdspeech.decode.sweep import GIVEN
 from kdspeech.report.asr import AsrExperiment
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.seeds import over_seeds
@@ -56,8 +57,9 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
     if not rows:
         return ""
     first = rows[0]
-    tuned = any(row.tuned_on for row in rows)
-    chosen = "LM scale and insertion penalty chosen on dev" if tuned else "at the best LM scale"
+    tuned = next((row.tuned_on for row in rows if row.tuned_on), None)
+    where = "fixed beforehand" if tuned == GIVEN else "chosen on dev"
+    chosen = f"LM scale and insertion penalty {where}" if tuned else "at the best LM scale"
     note = (
         f"In % of {first.words} words in {first.n} utterances, {chosen}; 95 % interval by "
         "bootstrap over utterances. `best here`: at the scale and penalty that are best on this "

@@ -9,7 +9,9 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from kdspeech.cli.main import app
@@ -46,6 +48,18 @@ def test_embed_digits(tmp_path):
     assert result.exit_code == 0 and "110 clips" in result.output
     result = kds("corpus", "fsdd", tmp_path / "c", tmp_path / "data", "--dev-takes", "5")
     assert result.exit_code == 0 and "dev: 10 words" in result.output
+
+
+def test_hold_speakers_out(tmp_path):
+    rng = np.random.default_rng(0)
+    for speaker in ("ann", "bob", "cleo"):
+        samples = rng.normal(0, 500, 4000).astype(np.int16)
+        soundfile.write(tmp_path / f"3_{speaker}_0.wav", samples, 8000)
+    speakers = ("--test-speakers", "bob", "--dev-speakers", "ann")
+    result = kds("corpus", "fsdd", tmp_path, tmp_path / "data", *speakers)
+    assert result.exit_code == 0, result.output
+    assert DataDir(tmp_path / "data/dev").utt2spk == {"ann-three-00": "ann"}
+    assert DataDir(tmp_path / "data/train").utt2spk == {"cleo-three-00": "cleo"}
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_dev_then_test_then_another_system(exp):
     assert f"at LM scale 7, penalty 0.0 (from {dev}, best here 60.00)" in output
     assert "1 utterances without a hypothesis, counted as deleted: v3" in output
     assert "1 utterances without a reference, left out: w" in output
+    output = score("tri2", "test", "--setting", "9,0.25")
+    assert "at LM scale 9, penalty 0.25 (from the options, best here 60.00)" in output
     output = score("tri1", "test", "--against", exp / "exp/tri2/decode_test", "--max-lmwt", 8)
     assert f"P(better than {exp / 'exp/tri2/decode_test'}) = 0." in output
     (exp / "exp/tri1/decode_dev").rename(exp / "exp/tri1/decode_dev.si")

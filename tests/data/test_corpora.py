@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from kdspeech.data import DataDir
 from kdspeech.data.corpora import download, fsdd, speech_commands
 from kdspeech.data.corpora.speech_commands import prepare, split_of_speaker
+from kdspeech.graph import Lexicon
 from kdspeech.io.errors import InputError
 
 
@@ -275,6 +276,27 @@ def test_fsdd_faults(digits, tmp_path, monkeypatch):
     audit = fsdd.prepare(digits, tmp_path / "data")
     assert len(audit.rejected) == 3
     assert "3_ann_0.wav: sampling rate is 16000 Hz" in audit.rejected[0] + audit.rejected[1]
+
+
+def test_fsdd_with_speakers_held_out(digits, tmp_path):
+    audit = fsdd.prepare_asr(digits, tmp_path / "data", ["bob"])
+    assert audit.counts == {"train": {"words": 24}, "test": {"words": 24}}
+    assert not (tmp_path / "data/dev").exists()
+    for split, speaker in {"train": "ann", "test": "bob"}.items():
+        data = DataDir(tmp_path / "data" / split)
+        assert data.validate() == [] and set(data.utt2spk.values()) == {speaker}
+    lexicon = Lexicon.read(tmp_path / "data/local/dict")
+    choice = (tmp_path / "data/local/one_of.txt").read_text().split()
+    assert choice == fsdd.DIGITS and set(choice) < {entry.word for entry in lexicon.entries}
+
+
+def test_fsdd_speakers_that_do_not_fit(digits, tmp_path):
+    with pytest.raises(InputError, match="speaker bob: .* not both"):
+        fsdd.prepare_asr(digits, tmp_path, ["ann", "bob"], ["bob"])
+    with pytest.raises(InputError, match="the test set has no recording"):
+        fsdd.prepare_asr(digits, tmp_path, ["carl"])
+    with pytest.raises(InputError, match="the train set has no recording"):
+        fsdd.prepare_asr(digits, tmp_path, ["ann"], ["bob"])
 
 
 @pytest.mark.corpora

@@ -10,7 +10,7 @@ from lattices_by_hand import parallel
 
 from kdspeech.decode import read_lattices, score_decode_dir, write_lattices
 from kdspeech.decode.score import read_score, read_setting
-from kdspeech.decode.sweep import Setting, best_paths
+from kdspeech.decode.sweep import GIVEN, Setting, best_paths
 from kdspeech.decode.wer import drop_words
 from kdspeech.io.errors import InputError
 
@@ -93,6 +93,13 @@ def test_the_setting_of_dev_is_applied_to_test(folders, tmp_path):
     assert sweep.score.wer == 100 and sweep.scores[sweep.best].wer == 50
     assert read_setting(test) == Setting(7, 0.0)
     assert "hyp  a  b\n" in (test / "scoring_kaldi/wer_details/per_utt").read_text()
+
+
+def test_a_setting_may_be_given_where_there_is_no_dev(folders):
+    (folders[0] / "text").write_text("s1-1 a\ns1-2 a\n")
+    sweep = score_decode_dir(*folders, tuned_on=Setting(7, 0.0), scales=[10, 11])
+    assert sweep.chosen == Setting(7, 0.0) and sweep.tuned_on == GIVEN
+    assert sweep.best == Setting(10, 0.0) and read_setting(folders[2]) == Setting(7, 0.0)
 
 
 def test_scores_are_read_back_and_older_files_go(folders):

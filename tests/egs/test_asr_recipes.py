@@ -1,4 +1,6 @@
-"""egs/ami/run.sh from stage 0 to the report on a few embedded meetings; the recipes' options."""
+"""egs/ami/run.sh and egs/fsdd/run_asr.sh from stage 0 to the report on a few embedded meetings and
+digits; the recipes' options.
+"""
 
 import json
 import os
@@ -20,11 +22,11 @@ SMALL = [
 ]
 
 
-def run(recipe: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+def run(recipe: str, *arguments: str, cwd: Path = ROOT, script: str = "run.sh"):
     """Runs a recipe with the `kds` of the Python that runs the tests."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [str(ROOT / "egs" / recipe / "run.sh"), *arguments],
+        [str(ROOT / "egs" / recipe / script), *arguments],
         cwd=cwd,
         env={**os.environ, "PATH": path, "COLUMNS": "120"},
         capture_output=True,
@@ -71,6 +73,26 @@ def test_costs_were_measured(finished):
     for step in ("train_mono", "align_tri1", "train_tri3b", "decode_tri3b_test"):
         user, system, wall = map(float, (folder / "exp/times" / step).read_text().split())
         assert user > 0 and wall > 0
+
+
+def test_digits_of_a_speaker_held_out(tmp_path):
+    kds = [sys.executable, "-m", "kdspeech.cli.main", "corpus", "embed", "--layout", "fsdd"]
+    size = ["--speakers", "3", "--takes", "11"]
+    subprocess.run([*kds, *size, str(tmp_path / "corpus")], check=True, capture_output=True)
+    done = run(
+        "fsdd",
+        *("--corpus", str(tmp_path / "corpus"), "--conf", "conf/embedded.yaml", "--nj", "1"),
+        *("--data", str(tmp_path / "data"), "--exp", str(tmp_path / "exp")),
+        *(part for setting in SMALL[:-2] for part in ("--set", setting)),
+        *("--set", "prepare.test_speakers=c574e451"),
+        script="run_asr.sh",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "exp/results.json").read_text())["rows"]
+    assert {row["split"] for row in rows} == {"test"} and len(rows) == 5
+    assert all((row["n"], row["lm_scale"], row["penalty"]) == (110, 10, 0) for row in rows)
+    assert {row["ins"] for row in rows} == {0}  # the grammar has one word
+    assert "fixed beforehand" in (tmp_path / "exp/report.html").read_text()
 
 
 @pytest.mark.parametrize("recipe", ["ami", "speechocean762"])

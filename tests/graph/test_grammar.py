@@ -1,7 +1,10 @@
+import math
+
 import kaldilm
 import pytest
 
 from kdspeech.graph import NgramLM, arpa_to_fst
+from kdspeech.graph.grammar import one_word_grammar
 from kdspeech.io.errors import InputError
 
 WORDS = {"<eps>": 0, "a": 1, "b": 2, "c": 3, "#0": 4, "<s>": 5, "</s>": 6}
@@ -135,3 +138,17 @@ def test_a_word_that_is_a_symbol(word):
 def test_no_word_in_common():
     with pytest.raises(InputError, match="no word in common"), pytest.warns(UserWarning):
         arpa_to_fst(NgramLM.estimate(["x y"]), WORDS)
+
+
+def test_one_word_of_a_list():
+    grammar = one_word_grammar(["b", "a"], {**WORDS, "<eps>": 0}).to_kaldifst()
+    lines = sorted(line.split() for line in str(grammar).splitlines())
+    cost = pytest.approx(math.log(2), abs=1e-6)
+    found = [[*line[:4], *map(float, line[4:])] for line in lines]
+    assert found == [["0", "1", "1", "1", cost], ["0", "1", "2", "2", cost], ["1"]]
+
+
+@pytest.mark.parametrize(("choice", "message"), [(["a", "zebra"], "no zebra"), ([], "no words")])
+def test_a_list_that_does_not_fit(choice, message):
+    with pytest.raises(InputError, match=message):
+        one_word_grammar(choice, WORDS)

@@ -1,7 +1,8 @@
 """The Free Spoken Digit Dataset (Jackson et al., version 1.0.10) to Kaldi data directories.
 
-3,000 spoken digits, six speakers, 8 kHz, all speakers in all sets: the official split is by take.
-There are no noise recordings and so no silence.
+3,000 spoken digits, six speakers, 8 kHz. The official split is by take, with all speakers in all
+sets; for acoustic models whole speakers are held out. There are no noise recordings and so no
+silence.
 """
 
 import gzip
@@ -10,18 +11,25 @@ import re
 import shutil
 import tarfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from kdspeech.data.corpora.audit import Audit
+from kdspeech.data.corpora.dictionary import write_dict, write_lines
 from kdspeech.data.corpora.download import fetch
 from kdspeech.data.corpora.progress import track
 from kdspeech.data.datadir import DataDir
-from kdspeech.io.atomic import atomic_dir
+from kdspeech.io.atomic import atomic_dir, atomic_path
 from kdspeech.io.errors import InputError
 
 SAMPLE_RATE = 8000
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
+PRONUNCIATIONS = {  # the CMU dictionary's
+    **{"zero": ["Z IH R OW", "Z IY R OW"], "one": ["W AH N", "HH W AH N"], "two": ["T UW"]},
+    **{"three": ["TH R IY"], "four": ["F AO R"], "five": ["F AY V"], "six": ["S IH K S"]},
+    **{"seven": ["S EH V AH N"], "eight": ["EY T"], "nine": ["N AY N"]},
+}
 TEST_TAKES = 5  # the official split: takes 0 to 4 are for testing, 5 to 49 for training
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z0-9]+)_(?P<take>\d+)\.(wav|flac)")
 
@@ -47,16 +55,64 @@ def prepare(
     first, last = dev_takes
     if not TEST_TAKES <= first <= last:
         raise InputError(f"dev takes {first}-{last}: must be a range within the training takes 5-")
+
+    def by_take(speaker: str, take: int) -> str:
+        return "test" if take < TEST_TAKES else "dev" if first <= take <= last else "train"
+
+    return _prepare(corpus, data, ("train", "dev", "test"), by_take)
+
+
+def prepare_asr(
+    corpus: str | os.PathLike,
+    data: str | os.PathLike,
+    test_speakers: Sequence[str],
+    dev_speakers: Sequence[str] = (),
+) -> Audit:
+    """Makes data directories for acoustic models: no speaker is in two of them.
+
+    Besides DATA/train, DATA/test and, where there are speakers for it, DATA/dev, there are
+    DATA/local/dict, the ten digits as the CMU dictionary pronounces them, and
+    DATA/local/one_of.txt, the digits, of which an utterance is one.
+
+    Args:
+        corpus, data: as `prepare`.
+        test_speakers, dev_speakers: all takes of these are for testing and development.
+    Returns:
+        As `prepare`.
+    Raises:
+        InputError: as `prepare`, or a speaker in two sets.
+    """
+    shared = sorted(set(test_speakers) & set(dev_speakers))
+    if shared:
+        raise InputError(f"speaker {shared[0]}: for development or for testing, not both")
+    sets = {speaker: "test" for speaker in test_speakers}
+    sets |= {speaker: "dev" for speaker in dev_speakers}
+    names = ("train", "dev", "test") if dev_speakers else ("train", "test")
+    audit = _prepare(corpus, data, names, lambda speaker, take: sets.get(speaker, "train"))
+    lexicon = {word: [tuple(p.split()) for p in PRONUNCIATIONS[word]] for word in DIGITS}
+    write_dict(Path(data) / "local/dict", lexicon)
+    with atomic_path(Path(data) / "local/one_of.txt") as temporary:
+        write_lines(temporary, DIGITS)
+    return audit
+
+
+def _prepare(
+    corpus: str | os.PathLike,
+    data: str | os.PathLike,
+    names: Sequence[str],
+    set_of: Callable[[str, int], str],
+) -> Audit:
+    """Checks the recordings and puts each into the set that its speaker and take give it."""
     corpus, audit = _recordings(Path(corpus).absolute()), Audit(SAMPLE_RATE)
-    names = [p for p in sorted(corpus.iterdir()) if p.suffix in (".wav", ".flac")]
-    sets = {name: {"wav.scp": {}, "text": {}, "utt2spk": {}} for name in ("train", "dev", "test")}
-    for path in track(names, len(names), "checking"):
+    sets = {name: {"wav.scp": {}, "text": {}, "utt2spk": {}} for name in names}
+    paths = [p for p in sorted(corpus.iterdir()) if p.suffix in (".wav", ".flac")]
+    for path in track(paths, len(paths), "checking"):
         match = _NAME.fullmatch(path.name)
         if match is None:
             audit.reject(path, "is not named <digit>_<speaker>_<take>")
             continue
         take, word = int(match["take"]), DIGITS[int(match["digit"])]
-        name = "test" if take < TEST_TAKES else "dev" if first <= take <= last else "train"
+        name = set_of(match["speaker"], take)
         utterance = f"{match['speaker']}-{word}-{take:02d}"
         if utterance in sets[name]["text"]:
             audit.reject(path, f"has the same name as {sets[name]['wav.scp'][utterance]}")
