@@ -9,11 +9,14 @@
 : "${exp:=exp}"                   # models, graphs, lattices and results go here
 : "${lm_text:=}"                  # more text for the language model
 : "${prepare_script:=local/prepare.sh}"
+# shellcheck source=egs/common/network_settings.sh
+. ../common/network_settings.sh
 
 usage() {
   cat <<USAGE
 Usage: $0 [options]
-GMM-HMM acoustic models up to speaker adaptation, decoding and scoring.
+Acoustic models: Gaussian ones up to speaker adaptation, networks, and small networks that learn
+from large ones; decoding and scoring.
 
 Stages
   0  prepare  the corpus as Kaldi data directories and a dictionary (local/prepare.sh)
@@ -26,7 +29,15 @@ Stages
   7  graphs   HCLG of each of them
   8  decode   dev, if there is one, and test, tri3b in two passes with fMLLR
   9  score    word error rates, LM scale and insertion penalty chosen on dev or fixed in --conf
-  10 report   one self-contained page: $exp/report.html
+
+  10 frames     features of the training speech, at other speeds too, packed for networks
+  11 networks   DNN and highway DNN by cross-entropy: ${networks:-"(none)"}
+  12 sequence   lattices with a unigram; sMBR and MMI
+  13 frame-kd   ${student:-a student} learns posteriors of ${teacher:-a teacher}
+  14 sequence-kd  the student learns lattices; sMBR after distillation
+  15 adapt      networks adapted to each speaker
+
+  16 report     one self-contained page: $exp/report.html
 
 Options (with their values now)
   --corpus $corpus    download or DIR, embedded where the recipe has one
@@ -51,9 +62,9 @@ markdown_options
 
 # Each section of the configuration becomes an array of options with its name.
 prepare=() lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
-graph=() decode=() decode_fmllr=() score=()
+graph=() decode=() decode_fmllr=() decode_network=() decode_train=() score=()
 options=$(kds options "$conf" "${sets[@]}" prepare lang lm mono tri1 tri2b tri3b align align_fmllr \
-  graph decode decode_fmllr score)
+  graph decode decode_fmllr decode_network decode_train score)
 eval "$options"
 
 # Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.
@@ -178,8 +189,11 @@ if runs 9; then
   done
 fi
 
-if runs 10; then
-  echo "== stage 10: report"
+# shellcheck source=egs/common/networks.sh
+. ../common/networks.sh
+
+if runs 16; then
+  echo "== stage 16: report"
   reference=()
   if [ -f conf/kaldi.yaml ]; then reference=(--reference conf/kaldi.yaml); fi
   kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" \

@@ -1,51 +1,79 @@
-#!/usr/bin/env bash
+# shellcheck shell=bash disable=SC2154
 # The network stages of a speech recognition recipe, for asr.sh: from the speaker-adapted Gaussian
-# system to small students. A recipe sets `networks`, and what else it wants otherwise, in its
-# run.sh; conf/dnn.yaml, conf/sequence.yaml and conf/adapt.yaml say how they are trained.
+# system to small students. network_settings.sh has what a recipe sets; dnn.yaml, sequence.yaml and
+# adapt.yaml in conf/ (for the embedded corpus in conf/embedded/) say how networks are trained. A
+# system that has been scored is not made again; to make it again, remove its directory.
 
-: "${gmm:=tri3b}"        # its alignments, tree and transforms
-: "${networks:=}"        # trained with cross-entropy, as HDNN-H512-L6; the first one teaches
-: "${speeds:=}"          # factors at which the training speech is heard too, as 0.9,1.1
-: "${seeds:=0}"          # of the networks; further ones end in _seed1 and so on
+networks_conf=conf
+if [ "$conf" = conf/embedded.yaml ]; then networks_conf=conf/embedded; fi
+ali=$exp/${gmm}_ali_networks
+frames=$exp/frames
 
-# HDNN-H512-L6 is trained in exp/hdnn_h512_l6.
-system_of() { local name=${1,,}; echo "${name//-/_}"; }
+# Is stage N asked for, of a recipe with networks?
+wants() { [ -n "$networks" ] && runs "$1"; }
 
-# Frames of a set: frames_of SET TRANSFORM_DIR [OPTIONS].
-frames_of() {
-  local split=$1 transforms=$2
-  shift 2
-  timed "frames_$split" kds make-frames "$data/$split" "$transforms" "$exp/frames/$split" "$@"
+# HDNN-H512-L6 is trained in exp/hdnn_h512_l6, with seed 1 in exp/hdnn_h512_l6_seed1.
+system_of() {
+  local name=${1,,}
+  name=${name//-/_}
+  name=${name//./}  # q0.2: a dot stands before what is an adaptation
+  if [ "${2:-0}" = 0 ]; then echo "$name"; else echo "${name}_seed$2"; fi
 }
 
-# Decodes dev and test with a network and scores: decode_network SYSTEM [SUFFIX OPTIONS].
+# At most nj commands at a time: `beside COMMAND`; in the end `all_done`. An error ends the script.
+beside() {
+  while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do wait -n; done
+  "$@" &
+}
+all_done() { while [ -n "$(jobs -p)" ]; do wait -n; done; }
+
+# Decodes dev and test with a network and scores: decode_network SYSTEM [OPTIONS].
 decode_network() {
-  local system=$1 suffix=${2:-} split tuned=()
-  shift $(($# > 1 ? 2 : 1))
-  for split in dev test; do
-    if [ -f "$exp/$system/decode_$split$suffix/scoring_kaldi/best_wer" ]; then continue; fi
-    timed "decode_$system${suffix}_$split" kds decode "$exp/$gmm/graph" "$data/$split" \
-      "$exp/$system/decode_$split$suffix" --transform-dir "$exp/$gmm/decode_$split" --nj "$nj" \
+  local system=$1 name=${1%%.*} suffix="" split tuned
+  if [ "$name" != "$system" ]; then suffix=.${system#*.}; fi
+  shift
+  for split in $(evaluated); do
+    tuned=()
+    if [ "$split" = test ] && [ -d "$data/dev" ]; then tuned=(--tuned-on "$exp/$name/decode_dev$suffix"); fi
+    timed "decode_${system}_$split" kds decode "$exp/$gmm/graph" "$data/$split" \
+      "$exp/$name/decode_$split$suffix" --transform-dir "$exp/$gmm/decode_$split" \
       "${decode_network[@]}" "$@"
-    if [ "$split" = test ]; then tuned=(--tuned-on "$exp/$system/decode_dev$suffix"); fi
-    kds score "$data/$split" "$exp/$gmm/graph" "$exp/$system/decode_$split$suffix" \
-      --system "$system$suffix" "${tuned[@]}" "${score[@]}"
+    kds score "$data/$split" "$exp/$gmm/graph" "$exp/$name/decode_$split$suffix" \
+      --system "$system" "${tuned[@]}" "${score[@]}"
   done
 }
 
-# Trains a network on the frames of the training set and decodes: train_network SYSTEM SEED OPTIONS.
+# Each of these makes a system, unless it is there already, and decodes with it.
+# From frames: train_network SYSTEM SEED OPTIONS.
 train_network() {
   local system=$1 seed=$2
   shift 2
-  timed "train_$system" kds train-dnn "$exp/frames/train" "$exp/${gmm}_ali_networks" \
-    "$exp/$system" --config conf/dnn.yaml --set "train.seed=$seed" "$@"
+  if is_done "$system"; then return; fi
+  timed "train_$system" kds train-dnn "$frames/train" "$ali" "$exp/$system" \
+    --config "$networks_conf/dnn.yaml" --set "train.seed=$seed" "$@"
   decode_network "$system"
 }
 
-# SYSTEM, or SYSTEM_seed1 for seed 1.
-seeded() { if [ "$2" = 0 ]; then echo "$1"; else echo "$1_seed$2"; fi; }
+# From a network and lattices: train_further SYSTEM INIT LATTICES OPTIONS.
+train_further() {
+  local system=$1 init=$2 lattices=$3
+  shift 3
+  if is_done "$system"; then return; fi
+  timed "train_$system" kds train-sequence "$frames/train" "$ali" "$exp/$lattices/decode_train" \
+    "$exp/$init" "$exp/$system" --config "$networks_conf/sequence.yaml" --lang "$data/lang" "$@"
+  decode_network "$system"
+}
 
-if runs 10; then
+is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
+
+# Lattices of the training speech by a network, with a unigram: denominators.
+decode_train() {
+  if [ -f "$exp/$1/decode_train/num_jobs" ]; then return; fi
+  timed "lattices_$1" kds decode "$exp/$gmm/graph_train" "$data/train" "$exp/$1/decode_train" \
+    --transform-dir "$ali" --raw "${decode_train[@]}"
+}
+
+if wants 10; then
   echo "== stage 10: frames"
   train=train
   if [ -n "$speeds" ]; then
@@ -55,20 +83,79 @@ if runs 10; then
     kds data fix "$data/$train"
     kds compute-cmvn "$data/$train"
   fi
-  timed align_networks kds align-fmllr "$data/$train" "$data/lang" "$exp/$gmm" \
-    "$exp/${gmm}_ali_networks" --nj "$nj" "${align_fmllr[@]}"
-  kds make-frames "$data/$train" "$exp/${gmm}_ali_networks" "$exp/frames/train"
-  for split in dev test; do
-    kds make-frames "$data/$split" "$exp/$gmm/decode_$split" "$exp/frames/$split"
+  timed align_networks kds align-fmllr "$data/$train" "$data/lang" "$exp/$gmm" "$ali" \
+    --nj "$nj" "${align_fmllr[@]}"
+  kds make-frames "$data/$train" "$ali" "$frames/train"
+  for split in $(evaluated); do
+    kds make-frames "$data/$split" "$exp/$gmm/decode_$split" "$frames/$split"
   done
 fi
 
-if runs 11; then
+if wants 11; then
   echo "== stage 11: networks"
   for seed in $seeds; do
     for network in $networks; do
-      train_network "$(seeded "$(system_of "$network")" "$seed")" "$seed" \
+      beside train_network "$(system_of "$network" "$seed")" "$seed" \
         --set "network.model=$network"
     done
+  done
+  all_done
+fi
+
+if wants 12; then
+  echo "== stage 12: sequence training"
+  kds lm estimate "$data/local/lm.txt" "$data/local/lm_train.arpa.gz" --order 1
+  rm -rf "$data/lang_train"
+  cp -r "$data/lang" "$data/lang_train"
+  kds arpa-to-fst "$data/local/lm_train.arpa.gz" "$data/lang_train/words.txt" "$data/lang_train/G.fst"
+  kds make-graph "$data/lang_train" "$exp/$gmm" "$exp/$gmm/graph_train" "${graph[@]}"
+  for seed in $seeds; do
+    for network in $smbr; do
+      beside decode_train "$(system_of "$network" "$seed")"
+    done
+    all_done
+    for criterion in smbr mmi; do
+      for network in ${!criterion}; do
+        init=$(system_of "$network" "$seed")
+        beside train_further "$(system_of "${network}_$criterion" "$seed")" "$init" "$init" \
+          --set "criterion=$criterion" --set "train.seed=$seed"
+      done
+    done
+    all_done
+  done
+fi
+
+if wants 13; then
+  echo "== stage 13: frame-level distillation"
+  for seed in $seeds; do
+    by=$(system_of "${teacher}_smbr" "$seed")
+    grid=$kd_grid
+    if [ "$seed" != 0 ]; then grid=$kd_best; fi
+    for pair in $grid; do
+      beside train_network "$(system_of "${student}_kd_q${pair%,*}_t${pair#*,}" "$seed")" "$seed" \
+        --set "network.model=$student" --set "distill.teachers=[$exp/$by]" \
+        --set "distill.q=${pair%,*}" --set "distill.temperature=${pair#*,}"
+    done
+    all_done
+  done
+fi
+
+if wants 14; then
+  echo "== stage 14: sequence-level distillation"
+  for seed in $seeds; do
+    by=$(system_of "${teacher}_smbr" "$seed")
+    plain=$(system_of "$student" "$seed")
+    distilled=$(system_of "${student}_kd_q${kd_best%,*}_t${kd_best#*,}" "$seed")
+    own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")
+    decode_train "$distilled"
+    beside train_further "$(system_of "${student}_skd" "$seed")" "$plain" "$plain" \
+      "${own[@]}" --set criterion=kd
+    beside train_further "$(system_of "${student}_kd_skd" "$seed")" "$distilled" "$distilled" \
+      "${own[@]}" --set criterion=kd
+    beside train_further "$(system_of "${student}_kd_smbr" "$seed")" "$distilled" "$distilled" \
+      --set criterion=smbr --set "train.seed=$seed"
+    beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" "$distilled" \
+      "${own[@]}" --set criterion=smbr --set kl_weight=0.2
+    all_done
   done
 fi
