@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
+
+#include "feat/window_energy.h"
 
 namespace kdspeech {
 
@@ -45,8 +46,6 @@ double DrawUniform(uint64_t key, Purpose purpose) {
   return static_cast<double>(Draw(key, purpose) >> 11) * 0x1p-53;
 }
 
-int32_t Square(int16_t x) { return static_cast<int32_t>(x) * static_cast<int32_t>(x); }
-
 // Samples [first, last) of a crop lie inside the clip; sample i is clip[i + start].
 struct Overlap {
   int64_t first;
@@ -67,20 +66,6 @@ int64_t PlayedLength(int64_t num_samples, double speed) {
   return 1 + static_cast<int64_t>(static_cast<double>(num_samples - 1) / speed);
 }
 
-// Samples [first, first + n) of a clip played at `speed`, between its samples by linear
-// interpolation.
-void Play(const int16_t* __restrict clip, int64_t num_samples, double speed, int64_t first,
-          int64_t n, float* __restrict out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const double at = static_cast<double>(first + i) * speed;
-    const int64_t left = std::min(static_cast<int64_t>(at), num_samples - 1);
-    const int64_t right = std::min(left + 1, num_samples - 1);
-    const float part = static_cast<float>(at - static_cast<double>(left));
-    const float sample = static_cast<float>(clip[left]);
-    out[i] = sample + part * (static_cast<float>(clip[right]) - sample);
-  }
-}
-
 void Scale(float gain, int64_t n, float* x) {
   for (int64_t i = 0; i < n; ++i) x[i] *= gain;
 }
@@ -96,49 +81,14 @@ void Round(const float* __restrict in, int64_t n, int16_t* __restrict out) {
   }
 }
 
-// changes[k] = energy of entering[k * hop .. (k + 1) * hop) less that of the leaving samples.
-void EnergyChanges(const int16_t* __restrict leaving, const int16_t* __restrict entering,
-                   int64_t hop, int64_t moves, int64_t* __restrict changes) {
-  if (hop == 1) {  // the loop that the compiler can vectorise
-    for (int64_t k = 0; k < moves; ++k) changes[k] = Square(entering[k]) - Square(leaving[k]);
-    return;
-  }
-  for (int64_t k = 0; k < moves; ++k) {
-    changes[k] = 0;
-    for (int64_t i = k * hop; i < (k + 1) * hop; ++i) {
-      changes[k] += Square(entering[i]) - Square(leaving[i]);
-    }
-  }
-}
-
-// Four maxima side by side: one alone waits for itself at every step.
-int64_t LargestEnergy(const std::vector<int64_t>& energies) {
-  int64_t largest[4] = {0, 0, 0, 0};
-  for (size_t k = 0; k < energies.size(); ++k) {
-    largest[k % 4] = std::max(largest[k % 4], energies[k]);
-  }
-  return *std::max_element(largest, largest + 4);
-}
-
-// Start of the window with the largest energy, the first of equals.
-int64_t BestEnergyStart(const std::vector<int64_t>& energies, int64_t hop) {
-  const auto best = std::find(energies.begin(), energies.end(), LargestEnergy(energies));
-  return hop * (best - energies.begin());
-}
-
 // A uniform pick among the windows with at least `min_energy` times the largest energy.
-int64_t EnergyStart(const std::vector<int64_t>& energies, int64_t hop, double min_energy,
-                    uint64_t key) {
-  const int64_t best = LargestEnergy(energies);
+int64_t EnergyWindow(const WindowEnergies& energies, double min_energy, uint64_t key) {
+  const int64_t best = energies.Best().energy;
   // Not above the best: beyond 2^53 the product could round up past it.
   const int64_t least =
       std::min(best, static_cast<int64_t>(std::ceil(min_energy * static_cast<double>(best))));
-  const auto enough = [least](int64_t energy) { return energy >= least; };
-  const int64_t count = std::count_if(energies.begin(), energies.end(), enough);
-  int64_t picked = DrawInteger(key, kForStart, 0, count - 1);
-  int64_t window = 0;
-  while (!enough(energies[window]) || picked-- > 0) ++window;
-  return window * hop;
+  const int64_t picked = DrawInteger(key, kForStart, 0, energies.Count(least) - 1);
+  return energies.Find(least, picked);
 }
 
 // Start of a crop of a clip that is not longer than the crop.
@@ -147,27 +97,6 @@ int64_t ShortClipStart(const CropLaw& law, int64_t num_samples, uint64_t key) {
   const int64_t missing = law.length - num_samples;
   const bool random = law.mode == CropMode::kRandom || law.mode == CropMode::kEnergy;
   return random ? DrawInteger(key, kForStart, -missing, 0) : -(missing / 2);
-}
-
-// Start of a crop of a clip that is longer, at its own speed.
-int64_t LongClipStart(const CropLaw& law, const int16_t* clip, int64_t num_samples, uint64_t key,
-                      std::vector<int64_t>* energies) {
-  const int64_t spare = num_samples - law.length;
-  switch (law.mode) {
-    case CropMode::kRandom:
-      return DrawInteger(key, kForStart, 0, spare);
-    case CropMode::kCenter:
-      return spare / 2;
-    case CropMode::kBestEnergy:
-      WindowEnergies(clip, num_samples, law.length, law.hop, energies);
-      return BestEnergyStart(*energies, law.hop);
-    case CropMode::kEnergy:
-      WindowEnergies(clip, num_samples, law.length, law.hop, energies);
-      return EnergyStart(*energies, law.hop, law.min_energy, key);
-    case CropMode::kSliding:
-      break;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -187,20 +116,8 @@ uint64_t CropKey(uint64_t seed, uint64_t utterance_hash, int64_t crop_id) {
 
 uint64_t DitherSeed(uint64_t key) { return Draw(key, kForDither); }
 
-void WindowEnergies(const int16_t* clip, int64_t num_samples, int64_t length, int64_t hop,
-                    std::vector<int64_t>* energies) {
-  energies->resize((num_samples - length) / hop + 1);
-  int64_t energy = 0;
-  for (int64_t i = 0; i < length; ++i) energy += Square(clip[i]);
-  (*energies)[0] = energy;
-  // Each window by its change from the one before; the sum over them comes last.
-  const int64_t moves = static_cast<int64_t>(energies->size()) - 1;
-  EnergyChanges(clip, clip + length, hop, moves, energies->data() + 1);
-  std::partial_sum(energies->begin(), energies->end(), energies->begin());
-}
-
 Cropper::Cropper(const CropLaw& law, const Clips& clips, const Clips* noise)
-    : law_(law), clips_(clips), noise_(noise ? *noise : Clips()) {}
+    : kernel_(ActiveKernel()), law_(law), clips_(clips), noise_(noise ? *noise : Clips()) {}
 
 uint64_t Cropper::Key(const Crop& crop) const {
   return CropKey(law_.seed, clips_.hashes[crop.clip], crop.crop_id);
@@ -214,11 +131,9 @@ int64_t Cropper::Start(int64_t clip, int64_t crop_id, std::vector<int64_t>* scra
   const int64_t played = PlayedLength(num_samples, speed);
   if (played <= law_.length) return moved + ShortClipStart(law_, played, key);
   // The window is looked for in the clip itself, with the length it has there.
-  CropLaw source = law_;
-  source.length = std::max<int64_t>(1, std::llround(static_cast<double>(law_.length) * speed));
-  source.length = std::min(source.length, num_samples);
-  const int16_t* samples = clips_.samples + clips_.offsets[clip];
-  const int64_t start = LongClipStart(source, samples, num_samples, key, scratch);
+  const int64_t length =
+      std::max<int64_t>(1, std::llround(static_cast<double>(law_.length) * speed));
+  const int64_t start = LongClipStart(clip, std::min(length, num_samples), key, scratch);
   const int64_t first = std::llround(static_cast<double>(start) / speed);
   return moved + std::min(first, played - law_.length);
 }
@@ -234,7 +149,7 @@ void Cropper::Cut(const Crop& crop, float* out) const {
     const int16_t* clip = clips_.samples + clips_.offsets[crop.clip];
     const int64_t first = crop.start + part.first;
     if (law_.speed > 0.0) {
-      Play(clip, num_samples, speed, first, n, out + part.first);
+      kernel_.play(clip, num_samples, speed, first, n, out + part.first);
     } else {
       Convert(clip + first, n, out + part.first);
     }
@@ -258,6 +173,20 @@ void Cropper::Cut(const Crop& crop, int16_t* out, std::vector<float>* scratch) c
                 (part.last - part.first) * sizeof(int16_t));
   }
   std::fill(out + part.last, out + law_.length, int16_t{0});
+}
+
+// Start of a crop of a clip that is longer, at its own speed.
+int64_t Cropper::LongClipStart(int64_t clip, int64_t length, uint64_t key,
+                               std::vector<int64_t>* scratch) const {
+  const int64_t num_samples = clips_.num_samples[clip];
+  if (law_.mode == CropMode::kRandom) return DrawInteger(key, kForStart, 0, num_samples - length);
+  if (law_.mode == CropMode::kCenter) return (num_samples - length) / 2;
+  if (law_.mode == CropMode::kSliding) return 0;
+  const WindowEnergies energies(kernel_, clips_.samples + clips_.offsets[clip], num_samples, length,
+                                law_.hop, scratch);
+  return law_.hop * (law_.mode == CropMode::kBestEnergy
+                         ? energies.Best().index
+                         : EnergyWindow(energies, law_.min_energy, key));
 }
 
 double Cropper::Speed(uint64_t key) const {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "feat/kernel.h"
+
 namespace kdspeech {
 
 enum class CropMode { kRandom, kCenter, kBestEnergy, kEnergy, kSliding };
@@ -51,11 +53,6 @@ uint64_t CropKey(uint64_t seed, uint64_t utterance_hash, int64_t crop_id);
 // Seed of the dither of one crop.
 uint64_t DitherSeed(uint64_t key);
 
-// energies[k] = sum of squares of clip[k * hop .. k * hop + length), for every such window inside
-// the clip. Exact. Needs num_samples >= length.
-void WindowEnergies(const int16_t* clip, int64_t num_samples, int64_t length, int64_t hop,
-                    std::vector<int64_t>* energies);
-
 // Chooses where crops start and cuts them. Borrows the clips; const and safe to share by threads.
 class Cropper {
  public:
@@ -75,11 +72,14 @@ class Cropper {
   void Cut(const Crop& crop, int16_t* out, std::vector<float>* scratch) const;
 
  private:
+  int64_t LongClipStart(int64_t clip, int64_t length, uint64_t key,
+                        std::vector<int64_t>* scratch) const;
   float Gain(uint64_t key) const;
   double Speed(uint64_t key) const;
   bool HasNoise(uint64_t key) const;
   void AddNoise(const Crop& crop, uint64_t key, float* out) const;
 
+  const Kernel& kernel_;
   CropLaw law_;
   Clips clips_;
   Clips noise_;

@@ -87,6 +87,15 @@ struct Kernel {
   // the sample's index alone (dither_kernel.h).
   void (*dither)(uint64_t seed, int64_t index, int64_t count, float stddev, float* samples);
 
+  // sums[k] = sum of squares of x[k * size .. (k + 1) * size), exact.
+  void (*square_sums)(const int16_t* x, int64_t size, int64_t count, int64_t* sums);
+
+  // Samples [first, first + count) of a clip played at `speed` <= 1.5, between its samples by
+  // linear interpolation: out[i] = clip[l] + (p - l) (clip[l + 1] - clip[l]) with p = (first + i)
+  // speed and l = floor(p). Beyond the clip's end its last sample goes on.
+  void (*play)(const int16_t* clip, int64_t num_samples, double speed, int64_t first, int64_t count,
+               float* out);
+
   // Features of `count` <= lanes frames, of which frame j begins at samples + j * window_shift,
   // into `count` rows of `out`. Up to lanes - 1 samples behind the last frame are read and not
   // used. `workspace` is aligned for SIMD and holds layout.size vectors.

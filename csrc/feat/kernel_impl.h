@@ -1,6 +1,7 @@
 // One SIMD variant of the feature computation; the including file sets KDSPEECH_VARIANT.
 #pragma once
 
+#include "feat/crop_kernel.h"
 #include "feat/dither_kernel.h"
 #include "feat/fft_kernel.h"
 #include "feat/frame_kernel.h"
@@ -85,8 +86,14 @@ inline void ComputeFeatures(const FeatureTables& t, const MelTables& mel, const 
 #define KDSPEECH_NAME(name) KDSPEECH_STRING(name)
 
 extern const Kernel kKernel;
-const Kernel kKernel = {
-    KDSPEECH_NAME(KDSPEECH_VARIANT), kLanes, ConvertSamples, PeakBits, AddDither, ComputeFeatures};
+const Kernel kKernel = {KDSPEECH_NAME(KDSPEECH_VARIANT),
+                        kLanes,
+                        ConvertSamples,
+                        PeakBits,
+                        AddDither,
+                        SquareSums,
+                        Play,
+                        ComputeFeatures};
 
 }  // namespace KDSPEECH_VARIANT
 }  // namespace kdspeech

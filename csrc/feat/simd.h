@@ -49,9 +49,10 @@ KDSPEECH_INLINE Vec LoadSplat(const float* p) {
 
 KDSPEECH_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 
-// `v`, which the compiler must round to float here: it may not fuse the product that v is with
-// a sum that follows.
-KDSPEECH_INLINE Vec Rounded(Vec v) {
+// `v`, at most a register wide, which the compiler must round here: it may not fuse the product
+// that v is with a sum that follows.
+template <class V>
+KDSPEECH_INLINE V Rounded(V v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
 #elif defined(__SSE2__)

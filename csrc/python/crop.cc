@@ -1,6 +1,8 @@
 // Waveform packs and crops for Python.
 #include "feat/crop.h"
 
+#include <optional>
+
 #include "feat/crop_features.h"
 #include "feat/parallel.h"
 #include "python/pybind.h"
@@ -70,16 +72,18 @@ CropLaw MakeLaw(int64_t length, const std::string& mode, uint64_t seed, int64_t 
           gain_db, speed,           min_energy, hop,   pad_end};
 }
 
-// The crops of one batch, from three vectors of equal length.
+using Starts = std::optional<Array<int64_t>>;  // none: where the law says
+
+// The crops of one batch, from vectors of equal length.
 std::vector<Crop> MakeBatch(const Clips& clips, const Array<int64_t>& indices,
-                            const Array<int64_t>& crop_ids, const Array<int64_t>& starts) {
+                            const Array<int64_t>& crop_ids, const Starts& starts) {
   const py::ssize_t size = indices.size();
-  if (crop_ids.size() != size || starts.size() != size) {
+  if (crop_ids.size() != size || (starts && starts->size() != size)) {
     throw py::value_error("crops: as many crop ids and starts as clips expected");
   }
   std::vector<Crop> batch(size);
   for (py::ssize_t i = 0; i < size; ++i) {
-    batch[i] = {indices.data()[i], crop_ids.data()[i], starts.data()[i]};
+    batch[i] = {indices.data()[i], crop_ids.data()[i], starts ? starts->data()[i] : 0};
     if (batch[i].clip < 0 || batch[i].clip >= clips.size) {
       throw py::index_error("crops: no clip " + std::to_string(batch[i].clip));
     }
@@ -102,7 +106,7 @@ Cropper MakeCropper(const CropLaw& law, const PyClips& clips, const PyClips* noi
 
 Array<int64_t> CropStarts(const CropLaw& law, const PyClips& clips, const Array<int64_t>& indices,
                           const Array<int64_t>& crop_ids, int64_t num_threads) {
-  const std::vector<Crop> batch = MakeBatch(clips.Get(), indices, crop_ids, crop_ids);
+  const std::vector<Crop> batch = MakeBatch(clips.Get(), indices, crop_ids, std::nullopt);
   const Cropper cropper = MakeCropper(law, clips, nullptr);
   Array<int64_t> starts(static_cast<py::ssize_t>(batch.size()));
   int64_t* out = starts.mutable_data();
@@ -126,7 +130,7 @@ void Cut(const Cropper& cropper, const Crop& crop, int16_t* out, std::vector<flo
 
 template <class T>
 void CutBatch(const CropLaw& law, const PyClips& clips, const Array<int64_t>& indices,
-              const Array<int64_t>& crop_ids, const Array<int64_t>& starts, const PyClips* noise,
+              const Array<int64_t>& crop_ids, const Starts& starts, const PyClips* noise,
               Array<T> out, int64_t num_threads) {
   const std::vector<Crop> batch = MakeBatch(clips.Get(), indices, crop_ids, starts);
   CheckOutput(out, batch.size(), law.length);
@@ -134,8 +138,13 @@ void CutBatch(const CropLaw& law, const PyClips& clips, const Array<int64_t>& in
   T* rows = out.mutable_data();
   py::gil_scoped_release release;
   ParallelFor(batch.size(), num_threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch;
-    for (int64_t i = begin; i < end; ++i) Cut(cropper, batch[i], rows + i * law.length, &scratch);
+    std::vector<int64_t> energies;
+    std::vector<float> samples;
+    for (int64_t i = begin; i < end; ++i) {
+      Crop crop = batch[i];
+      if (!starts) crop.start = cropper.Start(crop.clip, crop.crop_id, &energies);
+      Cut(cropper, crop, rows + i * law.length, &samples);
+    }
   });
 }
 

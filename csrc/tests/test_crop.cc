@@ -11,6 +11,7 @@
 #include "feat/crop.h"
 #include "feat/crop_features.h"
 #include "feat/parallel.h"
+#include "feat/window_energy.h"
 
 using namespace kdspeech;
 
@@ -114,20 +115,76 @@ void TestStartsFarOutside() {
   }
 }
 
-void TestWindowEnergies() {
-  const Pack pack({500}, 4);
+// The energy of each window by itself.
+std::vector<int64_t> EnergiesOneByOne(const std::vector<int16_t>& x, int64_t length, int64_t hop) {
   std::vector<int64_t> energies;
-  for (const int64_t length : {1, 64, 499, 500}) {
-    for (const int64_t hop : {1, 3, 1000}) {
-      WindowEnergies(pack.samples.data(), 500, length, hop, &energies);
-      CHECK(static_cast<int64_t>(energies.size()) == (500 - length) / hop + 1);
-      for (size_t k = 0; k < energies.size(); ++k) {
-        int64_t sum = 0;
-        for (int64_t i = 0; i < length; ++i) {
-          const int64_t x = pack.samples[k * hop + i];
-          sum += x * x;
+  for (int64_t begin = 0; begin + length <= static_cast<int64_t>(x.size()); begin += hop) {
+    int64_t sum = 0;
+    for (int64_t i = begin; i < begin + length; ++i) sum += int64_t{x[i]} * x[i];
+    energies.push_back(sum);
+  }
+  return energies;
+}
+
+void CheckEnergies(const Kernel& kernel, const std::vector<int16_t>& x, int64_t length,
+                   int64_t hop) {
+  std::vector<int64_t> scratch;
+  const WindowEnergies found(kernel, x.data(), x.size(), length, hop, &scratch);
+  const std::vector<int64_t> expected = EnergiesOneByOne(x, length, hop);
+  CHECK(found.NumWindows() == static_cast<int64_t>(expected.size()));
+  const auto best = std::max_element(expected.begin(), expected.end());
+  CHECK(found.Best().index == best - expected.begin() && found.Best().energy == *best);
+  for (const int64_t least : {int64_t{0}, *best / 2, *best - *best / 16, *best, *best + 1}) {
+    int64_t count = 0;
+    for (size_t k = 0; k < expected.size(); ++k) {
+      if (expected[k] >= least) CHECK(found.Find(least, count++) == static_cast<int64_t>(k));
+    }
+    CHECK(found.Count(least) == count);
+  }
+}
+
+void TestWindowEnergies() {
+  std::vector<int16_t> noise = Pack({500}, 4).samples;
+  std::vector<int16_t> quiet(500, 0), loud(500, -32768), pulse(500, 0);
+  pulse[130] = pulse[400] = 7;
+  for (const Kernel* const* kernel = AvailableKernels(); *kernel != nullptr; ++kernel) {
+    for (const std::vector<int16_t>& x : {noise, quiet, loud, pulse}) {
+      for (const int64_t length : {1, 64, 100, 436, 437, 499, 500}) {
+        for (const int64_t hop : {1, 3, 64, 70, 1000}) CheckEnergies(**kernel, x, length, hop);
+      }
+    }
+  }
+}
+
+// By the formula, one sample after the other.
+std::vector<float> PlayedOneByOne(const std::vector<int16_t>& clip, double speed, int64_t first,
+                                  int64_t count) {
+  const int64_t last = static_cast<int64_t>(clip.size()) - 1;
+  std::vector<float> out;
+  for (int64_t i = first; i < first + count; ++i) {
+    const double at = static_cast<double>(i) * speed;
+    const int64_t left = std::min(static_cast<int64_t>(at), last);
+    const float a = clip[left], b = clip[std::min(left + 1, last)];
+    const volatile float step = static_cast<float>(at - static_cast<double>(left)) * (b - a);
+    out.push_back(a + step);  // volatile: rounded before it is added
+  }
+  return out;
+}
+
+void TestPlayedClips() {
+  for (const int64_t n : {1, 2, 33, 500}) {
+    const std::vector<int16_t> clip = Pack({n}, 9).samples;
+    for (const double speed : {0.5, 0.93333, 1.0, 1.1, 1.5}) {
+      const int64_t played = 1 + static_cast<int64_t>(static_cast<double>(n - 1) / speed);
+      for (const int64_t first : {int64_t{0}, played / 3}) {
+        for (const int64_t count : {played - first, (played - first) / 2}) {
+          const std::vector<float> expected = PlayedOneByOne(clip, speed, first, count);
+          for (const Kernel* const* k = AvailableKernels(); *k != nullptr; ++k) {
+            std::vector<float> out(count);
+            (*k)->play(clip.data(), n, speed, first, count, out.data());
+            CHECK(out == expected);
+          }
         }
-        CHECK(energies[k] == sum);
       }
     }
   }
@@ -206,6 +263,7 @@ int main() {
   TestCropsEqualTheClip();
   TestStartsFarOutside();
   TestWindowEnergies();
+  TestPlayedClips();
   TestThreadsGiveTheSame();
   TestFusedFeaturesEqualThoseOfTheCrops();
   TestParallelForPassesExceptionsOn();

@@ -184,9 +184,15 @@ class WavePack:
                 rate, or a bad argument.
         """
         law = _as_law(law, options)
-        plan = self.plan(utterances, law, crop_ids=crop_ids, start=start, num_threads=num_threads)
+        if start is None and law.mode != "sliding":
+            indices, ids = self._request(utterances, crop_ids, num_threads)
+            starts = None  # found by the core when it cuts, so that a clip is read once
+        else:
+            indices, ids, starts, _ = self.plan(
+                utterances, law, crop_ids=crop_ids, start=start, num_threads=num_threads
+            )
         noise_clips = self.noise_clips(noise)
-        shape = (len(plan.indices), law.length)
+        shape = (len(indices), law.length)
         dtype = np.dtype(dtype if out is None else out.dtype)
         if dtype not in (np.float32, np.int16):
             raise InputError(f"crops are float32 or int16, not {dtype}")
@@ -195,8 +201,7 @@ class WavePack:
         if out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
             raise InputError(f"crops: out must be a writable C-contiguous array of shape {shape}")
         _core.cut_crops(
-            law._core(), self.clips, plan.indices, plan.crop_ids, plan.starts, noise_clips, out,
-            num_threads,
+            law._core(), self.clips, indices, ids, starts, noise_clips, out, num_threads
         )  # fmt: skip
         return out
 
@@ -210,10 +215,7 @@ class WavePack:
         num_threads: int = 1,
     ) -> CropPlan:
         """The crops that `crops` cuts for these arguments (described there), without cutting."""
-        if num_threads < 1:
-            raise InputError(f"num_threads is {num_threads}, must be at least 1")
-        indices = self._indices(utterances)
-        ids = _integers("crop_ids", crop_ids, len(indices))
+        indices, ids = self._request(utterances, crop_ids, num_threads)
         one_each = np.arange(len(indices) + 1)
         if start is not None:
             return CropPlan(indices, ids, _integers("start", start, len(indices)), one_each)
@@ -236,6 +238,13 @@ class WavePack:
                 f"{self.path} at {self.sample_rate} Hz (resample it)"
             )
         return noise.clips
+
+    def _request(self, utterances: Utterances, crop_ids, num_threads: int) -> tuple:
+        """The clips' numbers and the crop ids of a call, checked: int64, (utterances,) each."""
+        if num_threads < 1:
+            raise InputError(f"num_threads is {num_threads}, must be at least 1")
+        indices = self._indices(utterances)
+        return indices, _integers("crop_ids", crop_ids, len(indices))
 
     def _indices(self, utterances: Utterances) -> np.ndarray:
         if isinstance(utterances, str):
