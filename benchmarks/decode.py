@@ -97,7 +97,7 @@ def real(exp: Path, data: Path, count: int) -> Task:
                 reference = [words.get(word, -1) for word in data_dir.text[utt].split()]
                 pairs.append((reference, log_likelihoods(feats, model.gmms)))
     graph = Graph.read(exp / "graph" / "HCLG.fst")
-    return Task(f"{exp.name} on {data}", graph, model.transitions.tid_to_pdf, pairs)
+    return Task(f"{exp.name} on {data.name}", graph, model.transitions.tid_to_pdf, pairs)
 
 
 def ours(task: Task, beam: float, max_active: int = MAX_ACTIVE, **options) -> Callable[[], Result]:
@@ -237,7 +237,7 @@ def draw(rows: np.ndarray, task: Task, path: Path) -> None:
     right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:

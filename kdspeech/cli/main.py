@@ -19,6 +19,7 @@ from kdspeech.cli import (
     gmm,
     graph,
     hmm,
+    lattice,
     lm,
     models,
     options,
@@ -72,6 +73,7 @@ app.add_typer(acoustic.app)
 app.command()(options.options)
 app.command()(decode.decode)
 app.command()(score.score)
+app.add_typer(lattice.app, name="lattice", help="Paths, pruning, rescoring and text of lattices.")
 app.command()(report.report)
 app.command()(report_asr.report_asr)
 

@@ -7,6 +7,8 @@ from kdspeech.decode.graph import Graph
 from kdspeech.decode.lattice import Lattice, MbrResult
 from kdspeech.decode.lattice_files import (
     LatticePack,
+    change_lattices,
+    read_decode_lattices,
     read_lattices,
     write_lattices,
     write_pack,
@@ -38,9 +40,11 @@ __all__ = [
     "add_lattice_gradients",
     "add_paths",
     "align",
+    "change_lattices",
     "contains",
     "lattice_posteriors",
     "nbest_lattice",
+    "read_decode_lattices",
     "read_lattices",
     "score_decode_dir",
     "score_wer",

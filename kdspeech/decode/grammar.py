@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from kdspeech import _core
 from kdspeech.graph.grammar import make_grammar
 from kdspeech.graph.ngram import NgramLM
 from kdspeech.graph.symbols import DISAMBIG
+from kdspeech.io.errors import InputError
 from kdspeech.io.fst import Fst
 
 _CORE = _core.decode
@@ -37,6 +39,19 @@ class Grammar:
     def read(cls, path: str | os.PathLike, backoff: int) -> "Grammar":
         """Reads a G.fst."""
         return cls(Fst.read(path), backoff)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, words: Mapping[str, int]) -> "Grammar":
+        """Reads a G.fst by its name's ending, else an ARPA file.
+
+        Args:
+            words: word -> id, of the lattices' words.txt.
+        """
+        if DISAMBIG not in words:
+            raise InputError(f"words.txt has no {DISAMBIG}, which {path} needs")
+        if Path(path).suffix == ".fst":
+            return cls.read(path, words[DISAMBIG])
+        return cls.from_lm(NgramLM.read_arpa(path), words)
 
     @classmethod
     def from_lm(cls, lm: NgramLM, words: Mapping[str, int]) -> "Grammar":

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kdspeech.data.datadir import DataDir
+from kdspeech.decode.lattice_files import read_decode_lattices
 from kdspeech.decode.sweep import (
     GIVEN,
     PENALTIES,
@@ -21,7 +22,6 @@ from kdspeech.decode.sweep import (
     Sweep,
     best_paths,
     best_setting,
-    read_decode_lattices,
     settings_of,
 )
 from kdspeech.decode.wer import Errors, Normalise, WerScore, score_wer

@@ -1,14 +1,10 @@
 """Word error rates of lattices over LM scales and word insertion penalties."""
 
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from kdspeech.decode.lattice import Lattice
-from kdspeech.decode.lattice_files import read_lattices
 from kdspeech.decode.wer import WerScore
 from kdspeech.io.errors import InputError
 
@@ -72,20 +68,6 @@ def best_setting(scores: Mapping[Setting, WerScore]) -> Setting:
     return min(scores, key=lambda setting: scores[setting].total.errors)
 
 
-def read_decode_lattices(decode: str | os.PathLike) -> Iterator[tuple[str, Lattice]]:
-    """Yields (utterance, lattice) of a decoding directory: lat.1.gz, lat.2.gz, ...
-
-    Raises:
-        InputError: there are none, or as `read_lattices`.
-    """
-    named = [(re.fullmatch(r"lat\.(\d+)(\.gz)?", p.name), p) for p in Path(decode).glob("lat.*")]
-    jobs = sorted((int(match[1]), path) for match, path in named if match)
-    if not jobs:
-        raise InputError(f"{decode}: no lattices lat.1.gz, ... (decode first)")
-    for _, path in jobs:
-        yield from read_lattices(path)
-
-
 def best_paths(
     lattices: Iterable[tuple[str, Lattice]],
     words: Mapping[int, str],
@@ -104,11 +86,12 @@ def best_paths(
             continue
         for setting in settings:
             path = lattice.best_path(1 / setting.scale, 1.0, setting.penalty)
-            found[setting][utterance] = _spell(path.words.tolist(), words, utterance)
+            found[setting][utterance] = spell(path.words.tolist(), words, utterance)
     return found
 
 
-def _spell(ids: list[int], words: Mapping[int, str], utterance: str) -> list[str]:
+def spell(ids: list[int], words: Mapping[int, str], utterance: str) -> list[str]:
+    """Words by their ids. Raises InputError, naming the utterance, for one that is not there."""
     try:
         return [words[i] for i in ids]
     except KeyError as error:

@@ -1,7 +1,6 @@
 """Alignments of data with a trained model, as Kaldi's steps/align_si.sh and align_fmllr.sh."""
 
 import os
-import shutil
 from pathlib import Path
 
 from kdspeech.features.front_end import FrontEnd
@@ -107,7 +106,5 @@ def _finish(session: Session) -> Report:
     """Writes the alignments and copies the model's files; final.mdl comes last."""
     session.save_alignments()
     FrontEnd.read(session.source).write(session.exp)
-    for name in ("tree", "final.occs", "final.alimdl", "final.mdl"):
-        if (session.source / name).exists():
-            shutil.copy(session.source / name, session.exp / name)
+    session.copy_from_source("tree", "full.mat", "final.occs", "final.alimdl", "final.mdl")
     return session.report

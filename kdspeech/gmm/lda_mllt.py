@@ -13,6 +13,7 @@ from kdspeech.gmm.accumulate import lda_stats, mllt_stats
 from kdspeech.gmm.options import Jobs, LdaMlltOptions
 from kdspeech.gmm.session import Report, Session
 from kdspeech.hmm import AcousticModel, DiagGmms
+from kdspeech.io.kaldi import write_kaldi_matrix
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def train_lda_mllt(
         arguments = {"front_end": front_end, "transitions": session.source_model.transitions}
         lda = session.sum(lda_stats, silence=silence, **arguments).estimate(options.dim)
         log.info("LDA: the largest ratio of variances is %.3f", lda.ratios[0])
+        write_kaldi_matrix(session.exp / "full.mat", lda.full)
         front_end = replace(front_end, matrix=lda.matrix)
         session.run(passes.expand, front_end=front_end)
         tree, model = triphones.start(session, options)

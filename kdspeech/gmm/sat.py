@@ -59,6 +59,7 @@ def train_sat(
         model = triphones.train(session, model, options, fmllr)
         _alignment_model(session, model).write(session.exp / "final.alimdl")
         session.save_transforms()
+        session.copy_from_source("full.mat")
         return session.save(tree, model, front_end)
 
 

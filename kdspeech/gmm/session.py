@@ -33,7 +33,10 @@ from kdspeech.io.kaldi import KaldiWriter
 log = logging.getLogger(__name__)
 
 # What an older run left: gone before the new one starts, so that nothing passes for its result.
-_RESULTS = ("final.*", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt", "*.jsonl")
+_RESULTS = (
+    *("final.*", "full.mat", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt"),
+    "*.jsonl",
+)
 _NAMED = 5  # utterances named in a log line; files hold them all
 _ADAPTED = ("adapted.0", "adapted.1")  # in turns: further transforms start from the others
 
@@ -124,6 +127,12 @@ class Session:
         """Writes a file of the experiment directory."""
         with atomic_path(self.exp / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def copy_from_source(self, *names: str) -> None:
+        """Copies those of the source's files that are there."""
+        for name in names:
+            if (self.source / name).exists():
+                shutil.copy(self.source / name, self.exp / name)
 
     def run(self, function: Callable[..., Any], **arguments) -> list[Any]:
         """The results of a pass over the splits."""

@@ -56,9 +56,11 @@ class Lexicon:
 
         Raises:
             InputError: a file is missing or not as it should be, a word has no pronunciation, a
-                phone is not in the lists; names file:line.
+                phone is not in the lists; names file:line. Also where there is a
+                lexiconp_silprob.txt, whose probabilities of silence would be lost.
         """
         folder = Path(folder)
+        _refuse_silprob(folder / "lexiconp_silprob.txt")
         silence = _read_phone_lists(folder / "silence_phones.txt")
         nonsilence = _read_phone_lists(folder / "nonsilence_phones.txt")
         _check_disjoint(folder, silence, nonsilence)
@@ -73,6 +75,14 @@ class Lexicon:
         if not lexicon.entries:
             raise InputError(f"{folder}: the lexicon holds no word")
         return lexicon
+
+
+def _refuse_silprob(path: Path) -> None:
+    if path.exists():
+        raise InputError(
+            f"{path}: probabilities of silence by word are not supported (make the lang directory "
+            "with Kaldi's prepare_lang.sh, which can be used here, or take the file away)"
+        )
 
 
 def _read_phone_lists(path: Path) -> list[list[str]]:

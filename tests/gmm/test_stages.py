@@ -29,6 +29,7 @@ from kdspeech.hmm import AcousticModel, DecisionTree
 from kdspeech.io.alignments import read_alignments
 from kdspeech.io.ark import Scp, read_ark, write_ark
 from kdspeech.io.errors import InputError
+from kdspeech.io.kaldi import read_kaldi_matrix
 
 MONO = MonoOptions(tot_gauss=30, num_iters=8, max_iter_inc=5, realign_iters=(1, 2, 3, 4, 5))
 SHORT = {"num_iters": 6, "max_iter_inc": 4, "realign_iters": (3,)}
@@ -95,6 +96,14 @@ def test_training_raises_the_likelihood(systems, name):
     assert model.gmms.num_pdfs == tree.num_pdfs == reports[name].num_pdfs
     assert tree.context_width == (1 if name == "mono" else 3)
     assert model.gmms.num_gaussians == reports[name].num_gaussians > tree.num_pdfs
+
+
+def test_the_whole_lda_matrix_goes_along(systems):
+    root, _ = systems
+    whole = read_kaldi_matrix(root / "tri2/full.mat")
+    assert whole.shape == (12, 12)  # final.mat has 6 rows, which MLLT has changed
+    for name in ("tri3", "tri3_ali"):
+        assert np.array_equal(read_kaldi_matrix(root / name / "full.mat"), whole)
 
 
 def test_adaptation_takes_speakers_together(systems):

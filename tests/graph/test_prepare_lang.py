@@ -223,6 +223,12 @@ def test_bad_phone_lists(dict_dir, name, text, message):
         Lexicon.read(dict_dir)
 
 
+def test_silence_probabilities_by_word_are_not_dropped_silently(dict_dir):
+    (dict_dir / "lexiconp_silprob.txt").write_text("a 1.0 0.5 1.0 1.0 AH\n")
+    with pytest.raises(InputError, match="lexiconp_silprob.txt: .*not supported"):
+        Lexicon.read(dict_dir)
+
+
 def test_missing_file(dict_dir):
     (dict_dir / "optional_silence.txt").unlink()
     with pytest.raises(InputError, match="optional_silence.txt: cannot be read"):
