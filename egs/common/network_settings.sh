@@ -6,7 +6,7 @@
 : "${networks:=}"                  # trained with cross-entropy: "HDNN-H512-L6 DNN-H512-L6 ..."
 : "${teacher:=${networks%% *}}"
 : "${student:=${networks##* }}"
-: "${smbr:=$networks}"             # networks that are trained further with sMBR
+: "${smbr=$networks}"              # networks that are trained further with sMBR; "" for none
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on

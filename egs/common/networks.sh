@@ -20,6 +20,14 @@ system_of() {
   if [ "${2:-0}" = 0 ]; then echo "$name"; else echo "${name}_seed$2"; fi
 }
 
+# The teacher with a seed: as sMBR left it, where it is trained so.
+teacher_of() {
+  case " $smbr " in
+    *" $teacher "*) system_of "${teacher}_smbr" "$1" ;;
+    *) system_of "$teacher" "$1" ;;
+  esac
+}
+
 # At most nj commands at a time: `beside COMMAND`; in the end `all_done`. An error ends the script.
 beside() {
   while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do wait -n; done
@@ -102,7 +110,7 @@ if wants 11; then
   all_done
 fi
 
-if wants 12; then
+if wants 12 && [ -n "$smbr$mmi" ]; then
   echo "== stage 12: sequence training"
   kds lm estimate "$data/local/lm.txt" "$data/local/lm_train.arpa.gz" --order 1
   rm -rf "$data/lang_train"
@@ -128,7 +136,7 @@ fi
 if wants 13; then
   echo "== stage 13: frame-level distillation"
   for seed in $seeds; do
-    by=$(system_of "${teacher}_smbr" "$seed")
+    by=$(teacher_of "$seed")
     grid=$kd_grid
     if [ "$seed" != 0 ]; then grid=$kd_best; fi
     for pair in $grid; do
@@ -140,10 +148,10 @@ if wants 13; then
   done
 fi
 
-if wants 14; then
+if wants 14 && [ -n "$smbr" ]; then
   echo "== stage 14: sequence-level distillation"
   for seed in $seeds; do
-    by=$(system_of "${teacher}_smbr" "$seed")
+    by=$(teacher_of "$seed")
     plain=$(system_of "$student" "$seed")
     distilled=$(system_of "${student}_kd_q${kd_best%,*}_t${kd_best#*,}" "$seed")
     own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Spoken digits (FSDD, 8 kHz) by speakers that training never heard: acoustic models up to SAT.
+# Spoken digits (FSDD, 8 kHz) by speakers that training never heard: Gaussian acoustic models up to
+# SAT, a highway network, and a small one that learns from it and adapts to each speaker.
 set -euo pipefail
 called_from="$PWD"
 cd "$(dirname "$0")"
@@ -10,5 +11,9 @@ title="Spoken digits of unseen speakers (FSDD)"
 data=data_asr
 exp=exp_asr
 prepare_script=local/prepare_asr.sh
+networks="HDNN-H256-L6 HDNN-H128-L6"
+smbr=  # no sequence training
+kd_grid="0,1"
+seeds="0 1"
 # shellcheck source=egs/common/asr.sh
 . ../common/asr.sh

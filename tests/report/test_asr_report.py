@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from kdspeech.cli.main import app
 from kdspeech.decode.score import write_sweep
-from kdspeech.decode.sweep import Setting, Sweep
+from kdspeech.decode.sweep import GIVEN, Setting, Sweep
 from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_alignments, read_asr, read_speakers, read_sweep
@@ -73,6 +74,12 @@ def test_wer_table_stands_beside_the_reference(experiment):
     assert column(table, "Kaldi, best") == ["", "", "30.00"]
     assert column(table, "difference") == ["", "", "-18.89"]
     assert "9 words in 3 utterances" in table.note
+
+
+def test_a_setting_that_was_given_is_no_choice_of_dev(experiment):
+    assert "chosen on dev" in wer_table(experiment, "test").note
+    rows = [replace(row, tuned_on=GIVEN) for row in experiment.rows]
+    assert "fixed beforehand" in wer_table(replace(experiment, rows=rows), "test").note
 
 
 def test_headline_is_the_best_on_dev_shown_on_test(experiment):
