@@ -16,6 +16,14 @@ def report_asr(
     reference: Annotated[
         Path | None, typer.Option(help="YAML of what another toolkit reached, shown beside.")
     ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(help="YAML list of {claim, better: system, than: system} to be compared."),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="Frame pack to measure gates on (default: EXP/frames/dev, if there)."),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="Title of page and RESULTS.md (default: EXP's name).")
     ] = None,
@@ -30,17 +38,22 @@ def report_asr(
     """Make EXP/report.html, one self-contained page, and print its absolute path last."""
     from kdspeech.cli.report import read_notes
     from kdspeech.report.asr import read_asr
-    from kdspeech.report.asr_page import render_asr_markdown, save_asr_page
+    from kdspeech.report.asr_page import network_tables, render_asr_markdown, save_asr_page
     from kdspeech.report.asr_tables import summarise
+    from kdspeech.report.claims import read_claims
     from kdspeech.report.markdown import save_markdown
 
-    text, experiment = read_notes(notes), read_asr(directory, data, reference)
+    text, claimed = read_notes(notes), read_claims(claims) if claims else []
+    experiment = read_asr(directory, data, reference)
+    networks = network_tables(experiment, claimed)
+    if frames is None and (directory / "frames/dev").is_dir():
+        frames = directory / "frames/dev"
     title = title or f"Speech recognition: {directory.resolve().name}"
     command = command or f"kds report-asr {directory}"
     if results_md:
-        save_markdown(render_asr_markdown(experiment, title, command, text), results_md)
+        save_markdown(render_asr_markdown(experiment, title, command, text, networks), results_md)
         typer.echo(results_md)
-    save_asr_page(experiment, directory / "report.html", title, command, text)
+    save_asr_page(experiment, directory / "report.html", title, command, text, networks, frames)
     for sentence in summarise(experiment):
         typer.echo(sentence)
     typer.echo((directory / "report.html").absolute())

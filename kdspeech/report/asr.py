@@ -78,19 +78,19 @@ class AsrExperiment:
         found = {row.split for row in self.rows}
         return [s for s in SPLITS if s in found] + sorted(found - set(SPLITS))
 
-    def seeds(self, system: str, split: str) -> list[WerRow]:
-        """The rows of a system, one for each seed, by seed; empty where it was not scored."""
-        names = {row: SystemName.parse(row.system) for row in self.rows if row.split == split}
-        rows = [row for row, name in names.items() if name.system == system]
-        return sorted(rows, key=lambda row: names[row].seed)
+    def seeds(self, system: str, split: str) -> dict[int, WerRow]:
+        """The row of each seed of a system, by seed; empty where it was not scored."""
+        names = ((SystemName.parse(row.system), row) for row in self.rows if row.split == split)
+        rows = {name.seed: row for name, row in names if name.system == system}
+        return dict(sorted(rows.items()))
 
     def row(self, system: str, split: str) -> WerRow | None:
         """The first seed's row."""
-        return next(iter(self.seeds(system, split)), None)
+        return next(iter(self.seeds(system, split).values()), None)
 
     def mean(self, system: str, split: str) -> float:
         """WER in %, the mean over the seeds; infinite where it was not scored."""
-        values = [row.value for row in self.seeds(system, split)]
+        values = [row.value for row in self.seeds(system, split).values()]
         return sum(values) / len(values) if values else float("inf")
 
     @property

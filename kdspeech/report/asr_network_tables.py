@@ -3,7 +3,8 @@
 from kdspeech.report.asr import AsrExperiment
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import against, reference_wer
-from kdspeech.report.seeds import SeededWer, over_seeds
+from kdspeech.report.gates import GateOpening
+from kdspeech.report.seeds import Comparison, SeededWer, compare, over_seeds
 from kdspeech.report.table import Cell, Table
 
 
@@ -47,7 +48,7 @@ def _what_cells(experiment: AsrExperiment, system: str) -> list[Cell]:
 
 
 def _setting_cells(experiment: AsrExperiment, system: str, split: str) -> list[Cell]:
-    rows = experiment.seeds(system, split)
+    rows = experiment.seeds(system, split).values()
     scales = ", ".join(dict.fromkeys(f"{row.lm_scale:g}" for row in rows))
     return [Cell(scales), Cell(str(len(rows) or ""))]
 
@@ -65,6 +66,68 @@ def wer_cell(wer: SeededWer | None, best: float | None = None) -> Cell:
 def best_of(wers: list[SeededWer | None]) -> float | None:
     """The lowest WER of those that are there."""
     return min((wer.value for wer in wers if wer), default=None)
+
+
+def adaptation_table(experiment: AsrExperiment) -> Table:
+    """Speaker-independent beside adapted networks, by loss and groups that were updated."""
+    split = experiment.splits[-1]
+    systems = [s for s in experiment.network_systems if SystemName.parse(s).adaptation]
+    systems = [s for s in systems if experiment.row(s, split)]
+    bases = [SystemName.parse(system).base for system in systems]
+    header = ["network", "loss", "update", f"SI {split}", f"SD {split}", "change, %", "P(better)"]
+    header += [f"{pass_} {other}" for other in experiment.splits[:-1] for pass_ in ("SI", "SD")]
+    rows = [_adaptation_cells(experiment, system) for system in systems]
+    breaks = frozenset(i for i in range(1, len(bases)) if bases[i] != bases[i - 1])
+    note = (
+        "SI: speaker-independent, the first pass; SD: after adaptation to each speaker, without "
+        "supervision where the recipe says nothing else. P(better): of SD against SI, paired over "
+        "utterances and seeds. WER in %, with 95 % intervals as above."
+    )
+    return Table("Speaker adaptation", header, rows, labels=3, note=note, breaks=breaks)
+
+
+def _adaptation_cells(experiment: AsrExperiment, system: str) -> list[Cell]:
+    name, others = SystemName.parse(system), experiment.splits[:-1]
+    update, loss = name.update
+    before, after = _pair(experiment, system, experiment.splits[-1])
+    found = compare(experiment, system, name.base, experiment.splits[-1], paired=True)
+    change = change_cells(found) if found else [Cell(""), Cell("")]
+    cells = [Cell(name.base), Cell(loss), Cell(update), _plain(before), wer_cell(after), *change]
+    return cells + [_plain(wer) for split in others for wer in _pair(experiment, system, split)]
+
+
+def _pair(experiment: AsrExperiment, system: str, split: str) -> list[SeededWer | None]:
+    """The network's WER before and after adaptation, of the seeds that were adapted."""
+    seeds = experiment.seeds(system, split)
+    names = (SystemName.parse(system).base, system)
+    return [over_seeds(experiment, name, split, seeds) for name in names]
+
+
+def _plain(wer: SeededWer | None) -> Cell:
+    return wer_cell(wer)._replace(detail="")
+
+
+def gates_table(gates: dict[str, list[GateOpening]]) -> Table:
+    """T and C of each layer of some networks, mean and standard deviation."""
+    found = [(system, row) for system, layers in gates.items() for row in layers]
+    rows = [
+        [
+            Cell(system),
+            Cell(str(row.layer)),
+            Cell(f"{row.transform:.3f}", detail=f"± {row.transform_sd:.3f}"),
+            Cell(f"{row.carry:.3f}", detail=f"± {row.carry_sd:.3f}"),
+        ]
+        for system, row in found
+    ]
+    breaks = frozenset(i for i in range(1, len(found)) if found[i][0] != found[i - 1][0])
+    note = "Mean and standard deviation over held-out frames and units."
+    header = ["network", "layer", "T (transform)", "C (carry)"]
+    return Table("Gates by layer", header, rows, note=note, breaks=breaks)
+
+
+def change_cells(found: Comparison) -> list[Cell]:
+    """The relative change of the WER, and P(better)."""
+    return [Cell(f"{found.change:+.1f}"), Cell(f"{found.p_better:.3f}")]
 
 
 def _note(experiment: AsrExperiment) -> str:

@@ -53,10 +53,14 @@ class SystemName:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a network is: its name in the papers (HDNN-H128-L10) and its number of parameters."""
+    """What a network is: its name in the papers (HDNN-H128-L10) and its number of parameters.
+
+    `folder` is its directory, the first seed's.
+    """
 
     model: str
     parameters: int
+    folder: Path
 
     @property
     def kind(self) -> str:
@@ -77,5 +81,5 @@ def read_networks(directory: Path, systems: list[str]) -> dict[str, NetworkFacts
         base = SystemName.parse(system).base
         if base not in found and (folder / "network.yaml").is_file():
             network = Network.read(folder)
-            found[base] = NetworkFacts(network.config.model, num_parameters(network.model))
+            found[base] = NetworkFacts(network.config.model, num_parameters(network.model), folder)
     return found

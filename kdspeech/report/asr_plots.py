@@ -5,13 +5,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdspeech.report.asr import AsrExperiment, read_speakers, read_sweep
+from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.drawing import INK, MUTED, SERIES, lines_of, new_figure, styled
 
 
 @styled
-def wer_by_system(experiment: AsrExperiment) -> Figure:
-    """WER of every system with its interval, a colour for each split; diamonds: the reference."""
-    systems, splits = experiment.systems, experiment.splits
+def wer_by_system(experiment: AsrExperiment) -> Figure | None:
+    """WER of each Gaussian system with its interval, a colour for each split; diamonds: the
+    reference. None without such systems."""
+    systems, splits = experiment.gaussian_systems, experiment.splits
+    if not systems:
+        return None
     figure, axes = new_figure(0.9 + 0.32 * len(systems))
     ax = axes[0, 0]
     offsets = np.linspace(-0.16, 0.16, len(splits)) if len(splits) > 1 else [0.0]
@@ -37,8 +41,9 @@ def wer_by_system(experiment: AsrExperiment) -> Figure:
 
 @styled
 def wer_by_speaker(experiment: AsrExperiment, split: str) -> Figure | None:
-    """WER of each speaker, sorted by the headline's; None where nothing is known of speakers."""
-    systems = [row.system for row in experiment.rows if row.split == split][: len(SERIES)]
+    """WER of each speaker, the headline's and Gaussian systems'; None where nothing is known."""
+    rows = [experiment.headline, *(experiment.row(s, split) for s in experiment.gaussian_systems)]
+    systems = list(dict.fromkeys(row.system for row in rows if row))[: len(SERIES)]
     found = {s: read_speakers(experiment.folder(s, split)) for s in systems}
     order = found.get(experiment.headline.system)
     if not order:
@@ -60,13 +65,13 @@ def wer_by_speaker(experiment: AsrExperiment, split: str) -> Figure | None:
 
 
 @styled
-def wer_by_scale(experiment: AsrExperiment, split: str) -> Figure | None:
-    """WER against the LM scale at each system's insertion penalty; None without sweeps."""
+def wer_by_scale(experiment: AsrExperiment, split: str, systems: list[str]) -> Figure | None:
+    """WER of some systems against the LM scale at their insertion penalty; None without sweeps."""
     figure, axes = new_figure(2.8)
     ax = axes[0, 0]
-    for colour, system in zip(SERIES, experiment.systems, strict=False):
+    for colour, system in zip(SERIES, systems, strict=False):
         row = experiment.row(system, split)
-        sweep = read_sweep(experiment.folder(system, split)) if row else {}
+        sweep = read_sweep(experiment.folder(row.system, split)) if row else {}
         points = [(scale, wer) for (scale, penalty), wer in sweep.items() if penalty == row.penalty]
         if points:
             ax.plot(*zip(*points, strict=True), color=colour, label=system)
@@ -82,10 +87,15 @@ def wer_by_scale(experiment: AsrExperiment, split: str) -> Figure | None:
 @styled
 def training_curves(experiment: AsrExperiment) -> Figure | None:
     """Log-likelihood per frame and number of Gaussians by pass; None where none was recorded."""
+    gaussian = {
+        name: passes
+        for name, passes in experiment.metrics.items()
+        if SystemName.parse(name).base not in experiment.networks
+    }
     panels = (("log_likelihood", "log-likelihood per frame"), ("gaussians", "Gaussians"))
     figure, axes = new_figure(4.4, 2, 1, sharex=True)
     for ax, (key, label) in zip(axes[:, 0], panels, strict=True):
-        for colour, (system, passes) in zip(SERIES, experiment.metrics.items(), strict=False):
+        for colour, (system, passes) in zip(SERIES, gaussian.items(), strict=False):
             points = [(row["iteration"], row[key]) for row in passes if row.get(key) is not None]
             if points:
                 ax.plot(*zip(*points, strict=True), color=colour, label=system)

@@ -3,16 +3,22 @@
 import networks
 import numpy as np
 import pytest
-from networks import TEXT, heard
+import torch
+from networks import DIM, TEXT, heard
 from typer.testing import CliRunner
 
+from kdspeech.acoustic import Network
 from kdspeech.cli.main import app
+from kdspeech.data.frames import FramePack
 from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_asr
-from kdspeech.report.asr_network_tables import networks_table
+from kdspeech.report.asr_network_plots import gains_by_speaker, wer_by_size
+from kdspeech.report.asr_network_tables import adaptation_table, networks_table
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import cost_table, summarise, wer_table
+from kdspeech.report.claims import claims_table, read_claims
+from kdspeech.report.gates import gate_openings, load_gates
 from kdspeech.report.seeds import over_seeds, p_better
 
 
@@ -108,9 +114,127 @@ def test_systems_of_other_references_are_not_compared():
         p_better([score_wer(TEXT, heard(3))], [other])
 
 
-def test_results_md_has_the_networks(exp):
-    done = CliRunner().invoke(app, ["report-asr", str(exp), "--results-md", str(exp / "R.md")])
+def test_adaptation_compares_the_seeds_that_were_adapted(experiment):
+    table = adaptation_table(experiment)
+    assert column(table, "network") == ["hdnn4_kd_q02_t1"] * 3
+    assert column(table, "update") == ["gates", "gates, hidden, softmax", "LHUC"]
+    assert column(table, "loss") == ["CE", "KL", "CE"]
+    # Both seeds of gates_ce, the first alone of the others.
+    assert column(table, "SI test") == ["38.00", "36.00", "36.00"]
+    assert column(table, "SD test") == ["33.00", "40.00", "35.00"]
+    assert column(table, "change, %") == ["-13.2", "+11.1", "-2.8"]
+    assert [column(table, f"{kind} dev") for kind in ("SI", "SD")] == [
+        ["43.00", "42.00", "42.00"],
+        ["39.00", "42.00", "41.00"],
+    ]
+    p = [float(text) for text in column(table, "P(better)")]
+    assert p[0] > 0.99 and p[1] < 0.02 and 0.6 < p[2] < 0.95
+
+
+@pytest.fixture
+def claims(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        "- {claim: frame KD helps, better: hdnn4_kd_q02_t1, than: hdnn4}\n"
+        "- {claim: networks beat Gaussians, better: dnn4, than: mono}\n"
+        "- {claim: MMI helps, better: hdnn8_mmi, than: hdnn8}\n"
+    )
+    return path
+
+
+def test_claims_have_both_systems_and_say_what_was_not_run(experiment, claims):
+    table = claims_table(experiment, read_claims(claims))
+    assert [[cell.text for cell in row] for row in table.rows][1:] == [
+        ["networks beat Gaussians", "dnn4", "mono", "44.00", "60.00", "-26.7", "1.000"],
+        ["MMI helps", "hdnn8_mmi", "hdnn8", "not run", "38.00", "", ""],
+    ]
+    first = table.rows[0]
+    assert [cell.text for cell in first[3:6]] == ["38.00", "42.00", "-9.5"]
+    assert first[3].detail == "(2 seeds)" and 0.9 < float(first[6].text) < 1
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("claim: a\n", "valid list"),
+        ("- {claim: a, better: b}\n", r"0\.than: Field required"),
+        ("- {claim: a, better: b, than: c, that: d}\n", r"0\.that: Extra inputs"),
+        ("- {claim: a\n", "not YAML"),
+    ],
+)
+def test_claims_of_another_form_are_refused(tmp_path, content, message):
+    path = tmp_path / "claims.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_claims(path)
+    assert str(path) in str(error.value)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_claims(tmp_path / "none.yaml")
+
+
+@pytest.fixture
+def pack(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = ((f"u{i}", "s", rng.standard_normal((30, DIM)).astype("f4")) for i in range(4))
+    return FramePack.build(tmp_path / "frames/dev", frames)
+
+
+def test_gates_are_those_of_each_layer_input(exp, pack):
+    network = Network.read(exp / "hdnn4")
+    with torch.no_grad():  # both gates are 1/2 then, whatever comes in
+        network.model.gate.weight.zero_()
+    found = gate_openings(network, pack)
+    assert [row.layer for row in found] == [2, 3]
+    assert all((row.transform, row.transform_sd, row.carry) == (0.5, 0, 0.5) for row in found)
+    network = Network.read(exp / "hdnn4")
+    second = gate_openings(network, pack)[0]
+    inputs = np.concatenate([network.spliced(pack[i]) for i in range(4)])
+    model = network.model
+    h = torch.sigmoid(model.hidden[0](model.norm(torch.from_numpy(inputs))))
+    transform = torch.sigmoid(h @ model.gate.weight[:4].T)
+    assert second.transform == pytest.approx(transform.mean().item(), abs=1e-6)
+    assert second.transform_sd == pytest.approx(transform.std().item(), rel=0.01)
+    assert gate_openings(Network.read(exp / "dnn4"), pack) == []
+
+
+def test_gates_are_kept_beside_the_network(tmp_path, pack, caplog):
+    networks.write_network(tmp_path / "net", "HDNN-H4-L3")
+    assert load_gates(tmp_path / "net", None) == []
+    found = load_gates(tmp_path / "net", pack.path)
+    assert len(found) == 2 and load_gates(tmp_path / "net", None) == found
+    (tmp_path / "net/gates.json").write_text("[{}]")
+    with pytest.raises(InputError, match="gates.json: damaged"):
+        load_gates(tmp_path / "net", None)
+    (tmp_path / "net/gates.json").unlink()
+    wide = FramePack.build(tmp_path / "wide", [("u", "s", np.zeros((9, 5), "f4"))])
+    assert load_gates(tmp_path / "net", wide.path) == []
+    assert "5 values a frame, the network takes 3" in caplog.text
+
+
+def test_the_page_has_every_figure(exp, claims, pack):
+    options = ["--claims", str(claims), "--frames", str(pack.path), "--results-md", str(exp / "R")]
+    done = CliRunner().invoke(app, ["report-asr", str(exp), *options])
     assert done.exit_code == 0, done.output
-    text = (exp / "R.md").read_text()
+    text, page = (exp / "R").read_text(), (exp / "report.html").read_text()
+    for title in ("### Networks", "### Speaker adaptation", "### Claims, paired on test"):
+        assert title in text and title[4:] in page
     assert "| hdnn4_kd_q02_t1 | HDNN-H4-L3 | KD |" in text
-    assert '<section id="networks">' in (exp / "report.html").read_text()
+    for figure in ("sizes-test", "gains", "learning-0", "gates-HDNN-H4-L3", "network-scales"):
+        assert f'href="#{figure}-' in page, figure
+    assert "dev smbr" in page and "HDNN KD, adapted" in page and "<script" not in page
+
+
+def test_lines_of_the_figure_are_trainings(experiment):
+    ax = wer_by_size(experiment, "test").axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    sizes = {name: facts.parameters for name, facts in experiment.networks.items()}
+    assert lines["HDNN CE"] == [[sizes["hdnn4"], 42], [sizes["hdnn8"], 38]]
+    assert lines["HDNN KD"] == [[sizes["hdnn4"], 38]]
+    assert lines["HDNN KD, adapted"] == [[sizes["hdnn4"], 33]]
+    assert lines["mono"][0][1] == 60
+
+
+def test_gains_of_speakers_are_means_over_seeds(experiment):
+    ax = gains_by_speaker(experiment, "test").axes[0]
+    # 36 to 32 and 40 to 34 errors; the words that are right again belong to speakers in turn.
+    assert sorted(ax.lines[0].get_ydata()) == [4, 4, 6, 6]
