@@ -6,7 +6,7 @@ namespace kdspeech {
 
 WindowEnergies::WindowEnergies(const Kernel& kernel, const int16_t* clip, int64_t num_samples,
                                int64_t length, int64_t hop, std::vector<int64_t>* scratch)
-    : kernel_(kernel), clip_(clip), length_(length), hop_(hop) {
+    : clip_(clip), length_(length), hop_(hop) {
   const int64_t moves = (num_samples - length) / hop;
   num_windows_ = moves + 1;
   group_ = std::max<int64_t>(1, kMaxGroup / hop);

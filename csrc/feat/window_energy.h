@@ -40,7 +40,6 @@ class WindowEnergies {
   // Writes the energies of a group's windows, kMaxGroup at most; the largest of them.
   int64_t Expand(int64_t group, int64_t* energies) const;
 
-  const Kernel& kernel_;
   const int16_t* clip_;
   int64_t length_;
   int64_t hop_;
