@@ -124,8 +124,17 @@ def make_soft_labels(
     )
 
 
-def model_reader(exp: Path):
-    """What reads the model of a directory; torch is loaded for a network alone."""
+def model_reader(exp: Path, adapted: Path | None = None):
+    """What reads the model of a directory; torch is loaded for a network alone.
+
+    `adapted`: the folder with the speakers' differences to it.
+    """
+    if adapted:
+        from functools import partial
+
+        from kdspeech.adapt import read_adapted
+
+        return partial(read_adapted, folder=adapted)
     if (exp / "final.pt").exists():
         from kdspeech.acoustic import read_model
 

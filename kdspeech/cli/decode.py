@@ -57,11 +57,17 @@ def decode(
         Path | None,
         typer.Option(help="Adapt features by this decoding's trans.*.", show_default=False),
     ] = None,
+    adapted: Annotated[
+        Path | None,
+        typer.Option(help="Speakers' weights, by `kds adapt`.", show_default=False),
+    ] = None,
 ) -> None:
     """Decodes to lattices: writes lat.JOB.gz, logs and decode.json to DECODE_DIR."""
     from kdspeech.decode import jobs
     from kdspeech.decode.two_pass import FmllrOptions
 
+    if fmllr and adapted:
+        raise typer.BadParameter("--adapted is for networks, --fmllr for Gaussians")
     tally = jobs.decode(
         graph_dir,
         data_dir,
@@ -78,7 +84,7 @@ def decode(
         max_bad / 100,
         raw,
         transform_dir,
-        model_reader(exp or decode_dir.absolute().parent),
+        model_reader(exp or decode_dir.absolute().parent, adapted),
     )  # fmt: skip
     _say_tally(decode_dir, tally)
 

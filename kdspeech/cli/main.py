@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from kdspeech.cli import (
     acoustic,
+    adapt,
     corpus,
     data,
     decode,
@@ -70,6 +71,7 @@ app.command()(graph.prepare_lang)
 app.command()(graph.make_graph)
 app.add_typer(gmm.app)
 app.add_typer(acoustic.app)
+app.command()(adapt.adapt)
 app.command()(options.options)
 app.command()(decode.decode)
 app.command()(score.score)

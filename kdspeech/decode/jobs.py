@@ -18,7 +18,14 @@ from kdspeech.decode.recognize import Recognizer, SplitFeatures, SplitOutput, Ta
 from kdspeech.decode.two_pass import FmllrOptions, SpeakerDecoder
 from kdspeech.features.front_end import FrontEnd, read_transforms
 from kdspeech.graph.symbols import read_symbols
-from kdspeech.hmm import AcousticModel, ReadModel, ScoringModel, check_adapted, read_gmm
+from kdspeech.hmm import (
+    AcousticModel,
+    ReadModel,
+    ScoringModel,
+    SpeakerModel,
+    check_adapted,
+    read_gmm,
+)
 from kdspeech.io.ark import ArkWriter
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
@@ -103,7 +110,8 @@ def decode(
         max_bad: the largest part of the utterances that may end without lattice.
         raw: keep state-level lattices too, in raw.JOB.pack (see LatticePack).
         transform_dir: with the speakers' transforms, trans.*, to apply; None: there are none.
-        read_model: kdspeech.acoustic.read_model where the model may be a network.
+        read_model: kdspeech.acoustic.read_model where the model may be a network. A SpeakerModel
+            is given each speaker's name before the utterances.
     Raises:
         InputError: a file that is missing or damaged, a graph that does not match the model, bad
             options, or too many utterances without lattice.
@@ -195,19 +203,27 @@ def decode_split(
 ) -> Tally:
     """Decodes a split in one pass."""
     begin = time.process_time()
-    recognizer = Recognizer(
-        task.read_model(task.exp), Graph.read(task.graph), task.num_threads, **task.options.search()
-    )
+    model, graph = task.read_model(task.exp), Graph.read(task.graph)
+    recognizer = Recognizer(model, graph, task.num_threads, **task.options.search())
     with _output(folder, task, task.raw) as output:
         features = SplitFeatures(
             split, FrontEnd.read(task.exp), output.tally.problems, task.transforms
         )
-        for _, utterances in features.speakers():
+        for speaker, utterances in features.speakers():
+            _use_speaker(model, speaker, output)
             for found in recognizer(utterances, output.tally.problems):
                 output.write_found(found)
                 advance(1)
     output.tally.cpu_seconds = time.process_time() - begin
     return output.tally
+
+
+def _use_speaker(model: ScoringModel, speaker: str, output: SplitOutput) -> None:
+    """Gives a model the speaker's weights, where it has such."""
+    reason = model.use_speaker(speaker) if isinstance(model, SpeakerModel) else ""
+    if reason:
+        output.tally.fallbacks[speaker] = reason
+        output.note(f"speaker {speaker} is not adapted: {reason}")
 
 
 def decode_split_fmllr(

@@ -152,7 +152,7 @@ class Tally:
         log_like: of the best paths, graph and scaled acoustic together.
         partial: utterances whose best path does not end in a final state.
         problems: utterance to why it has no lattice.
-        fallbacks: speaker to why it has no transform.
+        fallbacks: speaker to why it has no transform, or no weights of its own.
         cpu_seconds: of all jobs together.
     """
 

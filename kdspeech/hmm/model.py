@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,14 @@ class ScoringModel(Protocol):
         num_threads: int = 1,
     ) -> np.ndarray:
         """As DiagGmms.log_likelihoods; a network's may lack a term that all pdfs have in common."""
+
+
+@runtime_checkable
+class SpeakerModel(Protocol):
+    """A ScoringModel that has other weights for each speaker."""
+
+    def use_speaker(self, speaker: str) -> str:
+        """Takes on a speaker's weights; why there are none, if so, and then the model's own."""
 
 
 @dataclass

@@ -58,6 +58,7 @@ class DNN(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, num_classes)
+        self.register_parameter("amplitudes", None)
         self._start(sigmoid=activation == "sigmoid")
 
     @torch.no_grad()
@@ -81,14 +82,25 @@ class DNN(nn.Module):
 
     def layer(self, index: int, h: Tensor) -> Tensor:
         """Hidden layer `index`, from 0: (frames, inputs) -> (frames, hidden)."""
-        return self.activation(self.hidden[index](h))
+        h = self.activation(self.hidden[index](h))
+        return h if self.amplitudes is None else h * (2 * torch.sigmoid(self.amplitudes[index]))
+
+    def add_lhuc(self) -> None:
+        """Gives every hidden unit an amplitude 2 sigmoid(a), a starting at 0: learning hidden unit
+        contributions (Swietojanski & Renals 2014, equation 3). A highway layer's is that of its
+        new values, before the gates."""
+        if self.amplitudes is None:
+            shape = (len(self.hidden), self.output.in_features)
+            self.amplitudes = nn.Parameter(self.output.weight.new_zeros(shape))
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters by name, for updates of a part: hidden (theta_h), softmax (theta_c)."""
-        return {
+        """The parameters by name, for updates of a part: hidden (theta_h), softmax (theta_c); lhuc
+        where there are amplitudes."""
+        groups = {
             "hidden": list(self.hidden.parameters()),
             "softmax": list(self.output.parameters()),
         }
+        return groups if self.amplitudes is None else groups | {"lhuc": [self.amplitudes]}
 
 
 class HighwayDNN(DNN):

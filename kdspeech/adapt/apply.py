@@ -1,0 +1,82 @@
+"""An adapted network as decoding and alignment take it: each speaker with the own weights."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kdspeech.acoustic import Network
+from kdspeech.adapt.difference import (
+    fingerprint_of,
+    flat,
+    read_about,
+    read_difference,
+    set_flat,
+    updated_parameters,
+)
+from kdspeech.io.errors import InputError
+
+
+class AdaptedNetwork:
+    """A network that takes on the weights of speakers; a ScoringModel, and a SpeakerModel.
+
+    Args:
+        network: of which the differences are; it is changed.
+        folder: as `kds adapt` leaves it.
+    Attributes:
+        network: with the weights of the speaker in force.
+    Raises:
+        InputError: no such folder, or differences to another network.
+    """
+
+    def __init__(self, network: Network, folder: str | os.PathLike):
+        self.network, self.folder = network, Path(folder)
+        about, self._report = read_about(folder)
+        found = fingerprint_of(network.model)
+        if found != about.weights:
+            raise InputError(
+                f"{folder}: holds differences to the network of {about.base} (weights "
+                f"{about.weights}), not to this one ({found}); run `kds adapt` with it"
+            )
+        self._parameters = updated_parameters(network.model, about.settings.update)
+        self._base = flat(self._parameters)
+        self.transitions, self.num_pdfs = network.transitions, network.num_pdfs
+        self.adapted = network.adapted
+
+    def use_speaker(self, speaker: str) -> str:
+        """Takes on a speaker's weights, or the network's own where the speaker has none.
+
+        Returns:
+            Why there are none; empty if there are.
+        Raises:
+            InputError: a damaged file.
+        """
+        difference = read_difference(self.folder, speaker, len(self._base))
+        if difference is None:
+            set_flat(self._parameters, self._base)
+            row = self._report.get(speaker)
+            return row["skipped"] if row else f"unknown to {self.folder}"
+        set_flat(self._parameters, self._base + torch.from_numpy(difference).float())
+        return ""
+
+    def log_likelihoods(
+        self,
+        feats: np.ndarray,
+        pdfs: Sequence[int] | None = None,
+        name: str = "features",
+        num_threads: int = 1,
+    ) -> np.ndarray:
+        """As Network, with the weights of the speaker in force."""
+        return self.network.log_likelihoods(feats, pdfs, name, num_threads)
+
+
+def read_adapted(exp: str | os.PathLike, folder: str | os.PathLike) -> AdaptedNetwork:
+    """The network of a directory with the differences of a folder: with functools.partial what
+    decoding takes as `read_model`.
+
+    Raises:
+        InputError: as Network.read and AdaptedNetwork.
+    """
+    return AdaptedNetwork(Network.read(exp), folder)

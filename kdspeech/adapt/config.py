@@ -1,0 +1,74 @@
+"""How speakers are adapted: `conf/adapt.yaml`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kdspeech.config import Config
+from kdspeech.train import TrainConfig
+
+
+class AdaptTrainConfig(TrainConfig):
+    """TrainConfig for the few minutes of a speaker: plain gradient descent at a constant rate."""
+
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(256, ge=1, description="frames per step; all where there are fewer")
+    lr: float = Field(0.05, gt=0, description="of the mean over a batch")
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "step", "cosine", "one_cycle", "newbob"] = "constant"
+    keep_best: Literal["loss"] = "loss"
+    keep_best_mode: Literal["min"] = "min"
+    accelerator: Literal["auto", "cpu", "cuda"] = "cpu"
+    num_threads: int | None = Field(1, ge=1, description="of torch; speakers run in parallel")
+    tensorboard: bool = False
+
+
+class AdaptConfig(Config):
+    """Everything `conf/adapt.yaml` may say.
+
+    With L_CE the targets' cross-entropy, each frame by its weight, and L_KL = -sum_j P_j log y_j
+    of a teacher's P = softmax(z / T), means over the frames:
+
+        L = (1 - rho) L_t + rho L_SI,   L_t = L_CE (ce) or L_KL + q L_CE (kl)
+
+    L_SI is the soft cross-entropy with the outputs of the network before adaptation (Yu et al.
+    2013, "KL-divergence regularized deep neural network adaptation", equation 6).
+    """
+
+    update: tuple[str, ...] = Field(
+        ("gates",), min_length=1, description="groups of the network: gates, hidden, softmax, lhuc"
+    )
+    loss: Literal["ce", "kl"] = "ce"
+    teacher: str | None = Field(None, description="kl: a network's directory; null: its own")
+    temperature: float = Field(1.0, gt=0, description="kl: T, of the teacher")
+    q: float = Field(0.0, ge=0, description="kl: weight of the targets' cross-entropy")
+    rho: float = Field(0.0, ge=0, lt=1, description="pull towards the outputs before adaptation")
+    lm_scale: float = Field(12.0, gt=0, description="lattices: of the path that is the target")
+    confidence: bool = Field(False, description="lattices: weigh frames by their pdf's posterior")
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="lattices: frames below are left out"
+    )
+    min_frames: int = Field(200, ge=1, description="speakers with fewer stay as they are")
+    relevance: float = Field(
+        0.0, ge=0, description="r: of a speaker's difference, n / (n + r) is kept, n being frames"
+    )
+    held_out: float = Field(
+        0.1, ge=0, lt=1, description="part of the frames, in utterances, to choose the epoch by"
+    )
+    train: AdaptTrainConfig = AdaptTrainConfig()
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "AdaptConfig":
+        own = self.teacher is None and self.temperature == 1 and self.q == 0
+        if self.loss == "kl" and own:
+            raise ValueError(
+                "loss kl with the network's own outputs is at its minimum from the start: name a "
+                "teacher, or give q or temperature"
+            )
+        return self
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether the loss looks at a frame's pdf at all."""
+        return self.loss == "ce" or self.q > 0
