@@ -131,7 +131,7 @@ def fit_frames(
         lambda epoch: labelled(batches(epoch)),
         loss_fn,
         lambda model: evaluate(
-            model, labelled(_in_order(pack, shard(cv), context)), loss_fn, pack.num_frames(cv)
+            model, labelled(frames_in_order(pack, shard(cv), context)), loss_fn, pack.num_frames(cv)
         ),
         config.train,
         exp,
@@ -185,7 +185,7 @@ def _labels(targets: Targets, positions: Tensor) -> Tensor:
     return torch.from_numpy(targets.pdfs[positions.numpy()].astype(np.int64))
 
 
-def _in_order(pack: FramePack, utterances: np.ndarray, context: int):
+def frames_in_order(pack: FramePack, utterances: np.ndarray, context: int) -> Iterator[Batch]:
     """All frames of some utterances, some thousand at a time."""
     for block in pack.blocks(utterances, context):
         for start in range(0, len(block), _ROWS):

@@ -1,6 +1,6 @@
 """Speaker adaptation of acoustic networks: a speaker's small difference to the weights."""
 
-from kdspeech.adapt.apply import AdaptedNetwork, read_adapted
+from kdspeech.adapt.apply import AdaptedNetwork
 from kdspeech.adapt.config import AdaptConfig, AdaptTrainConfig
 from kdspeech.adapt.jobs import adapt
 from kdspeech.adapt.speaker import SpeakerResult, adapt_speaker
@@ -14,6 +14,5 @@ __all__ = [
     "SpeakerResult",
     "adapt",
     "adapt_speaker",
-    "read_adapted",
     "read_frame_targets",
 ]

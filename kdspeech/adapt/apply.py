@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from kdspeech.acoustic import Network
+from kdspeech.acoustic.identity import network_id
 from kdspeech.adapt.difference import (
-    fingerprint_of,
     flat,
     read_about,
     read_difference,
@@ -23,23 +23,23 @@ class AdaptedNetwork:
     """A network that takes on the weights of speakers; a ScoringModel, and a SpeakerModel.
 
     Args:
-        network: of which the differences are; it is changed.
+        exp: the network's directory.
         folder: as `kds adapt` leaves it.
     Attributes:
-        network: with the weights of the speaker in force.
+        network: Network, with the weights of the speaker in force.
     Raises:
-        InputError: no such folder, or differences to another network.
+        InputError: as Network.read; no such folder, or differences to another network.
     """
 
-    def __init__(self, network: Network, folder: str | os.PathLike):
-        self.network, self.folder = network, Path(folder)
+    def __init__(self, exp: str | os.PathLike, folder: str | os.PathLike):
+        self.folder = Path(folder)
         about, self._report = read_about(folder)
-        found = fingerprint_of(network.model)
-        if found != about.weights:
+        if network_id(exp) != about.network:
             raise InputError(
-                f"{folder}: holds differences to the network of {about.base} (weights "
-                f"{about.weights}), not to this one ({found}); run `kds adapt` with it"
+                f"{folder}: holds differences to another network than that of {exp}: to "
+                f"{about.base} as it was then (run `kds adapt` again)"
             )
+        self.network = network = Network.read(exp)
         self._parameters = updated_parameters(network.model, about.settings.update)
         self._base = flat(self._parameters)
         self.transitions, self.num_pdfs = network.transitions, network.num_pdfs
@@ -70,13 +70,3 @@ class AdaptedNetwork:
     ) -> np.ndarray:
         """As Network, with the weights of the speaker in force."""
         return self.network.log_likelihoods(feats, pdfs, name, num_threads)
-
-
-def read_adapted(exp: str | os.PathLike, folder: str | os.PathLike) -> AdaptedNetwork:
-    """The network of a directory with the differences of a folder: with functools.partial what
-    decoding takes as `read_model`.
-
-    Raises:
-        InputError: as Network.read and AdaptedNetwork.
-    """
-    return AdaptedNetwork(Network.read(exp), folder)

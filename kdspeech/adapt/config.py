@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from kdspeech.acoustic.config import DistillConfig
 from kdspeech.config import Config
 from kdspeech.train import TrainConfig
 
@@ -27,10 +28,9 @@ class AdaptTrainConfig(TrainConfig):
 class AdaptConfig(Config):
     """Everything `conf/adapt.yaml` may say.
 
-    With L_CE the targets' cross-entropy, each frame by its weight, and L_KL = -sum_j P_j log y_j
-    of a teacher's P = softmax(z / T), means over the frames:
+    Means over the frames, with w a frame's weight (1 unless `confidence`) and y the softmax:
 
-        L = (1 - rho) L_t + rho L_SI,   L_t = L_CE (ce) or L_KL + q L_CE (kl)
+        L = (1 - rho) L_t + rho L_SI,   L_t = -w log y_target (ce), or that of `distill` (kl)
 
     L_SI is the soft cross-entropy with the outputs of the network before adaptation (Yu et al.
     2013, "KL-divergence regularized deep neural network adaptation", equation 6).
@@ -40,9 +40,9 @@ class AdaptConfig(Config):
         ("gates",), min_length=1, description="groups of the network: gates, hidden, softmax, lhuc"
     )
     loss: Literal["ce", "kl"] = "ce"
-    teacher: str | None = Field(None, description="kl: a network's directory; null: its own")
-    temperature: float = Field(1.0, gt=0, description="kl: T, of the teacher")
-    q: float = Field(0.0, ge=0, description="kl: weight of the targets' cross-entropy")
+    distill: DistillConfig = Field(
+        DistillConfig(), description="kl: as in conf/dnn.yaml; no teachers: the network itself"
+    )
     rho: float = Field(0.0, ge=0, lt=1, description="pull towards the outputs before adaptation")
     lm_scale: float = Field(12.0, gt=0, description="lattices: of the path that is the target")
     confidence: bool = Field(False, description="lattices: weigh frames by their pdf's posterior")
@@ -60,15 +60,20 @@ class AdaptConfig(Config):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "AdaptConfig":
-        own = self.teacher is None and self.temperature == 1 and self.q == 0
-        if self.loss == "kl" and own:
+        distill = self.distill
+        if self.loss == "ce" and distill != DistillConfig():
+            raise ValueError("distill goes with loss kl")
+        if distill.unlabelled:
+            raise ValueError("distill.unlabelled: give '-' in place of the targets")
+        own = not (distill.teachers or self.needs_targets)
+        if own and (distill.temperature == 1 or distill.soften_student):
             raise ValueError(
-                "loss kl with the network's own outputs is at its minimum from the start: name a "
-                "teacher, or give q or temperature"
+                "loss kl with the network's own outputs is at its minimum from the start: "
+                "name distill.teachers, or give distill.q or distill.temperature"
             )
         return self
 
     @property
     def needs_targets(self) -> bool:
         """Whether the loss looks at a frame's pdf at all."""
-        return self.loss == "ce" or self.q > 0
+        return self.loss == "ce" or self.distill.q > 0

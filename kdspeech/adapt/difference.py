@@ -1,6 +1,5 @@
 """A speaker's difference to a network's weights, and the folder of all speakers' differences."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -24,14 +23,14 @@ class About(Config):
 
     Attributes:
         base: the network's directory, as it was named.
-        weights: fingerprint of its weights.
+        network: its fingerprint (see network_id).
         parameters: name and shape of each updated tensor; a difference is all of them, one after
             the other.
         settings: AdaptConfig.
     """
 
     base: str
-    weights: str
+    network: str
     parameters: dict[str, tuple[int, ...]]
     settings: AdaptConfig
 
@@ -52,15 +51,6 @@ def updated_parameters(model: DNN, groups: tuple[str, ...]) -> dict[str, nn.Para
             raise InputError(f"update: no group {name!r}: {', '.join([*known, 'lhuc'])}")
     wanted = {id(p) for name in groups for p in known[name]}
     return {name: p for name, p in model.named_parameters() if id(p) in wanted}
-
-
-def fingerprint_of(model: nn.Module) -> str:
-    """16 hexadecimal digits that two models share if all their weights and buffers are equal."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def flat(parameters: dict[str, nn.Parameter]) -> Tensor:

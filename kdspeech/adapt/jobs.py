@@ -1,6 +1,6 @@
 """Adapts a network to every speaker of a frame pack: `kds adapt`."""
 
-import logging
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,23 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from kdspeech.acoustic import Network
+from kdspeech.acoustic import Network, open_teachers
+from kdspeech.acoustic.identity import network_id
+from kdspeech.acoustic.teachers import Teachers
 from kdspeech.adapt.config import AdaptConfig
 from kdspeech.adapt.difference import (
     About,
-    fingerprint_of,
     updated_parameters,
     write_about,
     write_difference,
 )
-from kdspeech.adapt.speaker import adapt_speaker, check_teacher
+from kdspeech.adapt.speaker import adapt_speaker, check_frames
 from kdspeech.adapt.targets import FrameTargets, read_frame_targets
 from kdspeech.data.frames import FramePack
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
 from kdspeech.parallel import open_client, progress_bar
-
-log = logging.getLogger(__name__)
 
 
 def adapt(
@@ -59,43 +58,46 @@ def adapt(
     Raises:
         InputError: as read_frame_targets and adapt_speaker; workers that keep dying.
     """
-    config, pack = config or AdaptConfig(), FramePack(frames)
-    network = Network.read(exp)
-    check_teacher(network, _teacher(config), pack)
+    config = config or AdaptConfig()
+    exp, frames = str(Path(exp).absolute()), str(Path(frames).absolute())
+    network, pack, _ = _open(exp, frames, config)
     found = read_frame_targets(pack, targets, network.transitions, config)
-    log.info("%d utterances with targets", len(pack) - len(found.problems))
-    weights = fingerprint_of(network.model)
-    updated = updated_parameters(network.model, config.update)
-    shapes = {name: tuple(p.shape) for name, p in updated.items()}
+    shapes = _shapes(network, config)
     with atomic_dir(out) as folder:
         np.save(folder / "pdfs.npy", found.pdfs)
         np.save(folder / "weights.npy", found.weights)
         tasks = [
-            (speaker, str(Path(exp).absolute()), str(pack.path.absolute()), folder.absolute())
+            (speaker, exp, frames, folder.absolute(), config)
             for speaker in sorted(set(pack.speakers))
         ]
-        rows = dict(_run(tasks, config, nj, scheduler, retries))
+        rows = dict(_run(tasks, nj, scheduler, retries))
         for name in ("pdfs.npy", "weights.npy"):
             (folder / name).unlink()
         for utt, i in pack.index.items():
             rows[pack.speakers[i]]["without_targets"] += utt in found.problems
-        about = About(base=os.fspath(exp), weights=weights, parameters=shapes, settings=config)
+        about = About(base=exp, network=network_id(exp), parameters=shapes, settings=config)
         write_about(folder, about, rows)
     return rows
 
 
-def _run(tasks, config, nj, scheduler, retries) -> Iterator[tuple[str, dict]]:
+def _shapes(network: Network, config: AdaptConfig) -> dict[str, tuple[int, ...]]:
+    """Of the updated parameters; InputError where there is no such group."""
+    updated = updated_parameters(copy.deepcopy(network.model), config.update)
+    return {name: tuple(parameter.shape) for name, parameter in updated.items()}
+
+
+def _run(tasks, nj, scheduler, retries) -> Iterator[tuple[str, dict]]:
     """The speakers' rows, in order."""
     with progress_bar("adapt", len(tasks)) as advance:
         if nj == 1 and scheduler is None:
             for task in tasks:
-                yield task[0], _adapt_one(*task, config)
+                yield task[0], _adapt_one(*task)
                 advance(1)
             return
         from distributed import KilledWorker
 
         with open_client(nj, scheduler, retries) as client:
-            futures = [client.submit(_adapt_one, *task, config, pure=False) for task in tasks]
+            futures = [client.submit(_on_worker, Path.cwd(), task, pure=False) for task in tasks]
             try:
                 for task, future in zip(tasks, futures, strict=True):
                     yield task[0], future.result()
@@ -109,12 +111,21 @@ def _run(tasks, config, nj, scheduler, retries) -> Iterator[tuple[str, dict]]:
                 client.cancel(futures)
 
 
+def _on_worker(home: Path, task: tuple) -> dict:
+    """A task in the caller's directory, where the configuration's paths begin."""
+    os.chdir(home)
+    return _adapt_one(*task)
+
+
 def _adapt_one(speaker: str, exp: str, frames: str, folder: Path, config: AdaptConfig) -> dict:
     """One speaker, on a worker: writes the difference, returns the report's row."""
-    network, pack = _opened(exp, frames)
+    network, pack, teachers = _opened(exp, frames, config, folder)
     targets = FrameTargets(*(np.load(folder / f"{n}.npy", "r") for n in ("pdfs", "weights")), {})
     utterances = np.flatnonzero(np.array(pack.speakers) == speaker)
-    result = adapt_speaker(network, pack, utterances, targets, config, _teacher(config))
+    try:
+        result = adapt_speaker(network, pack, utterances, targets, config, teachers)
+    except InputError as error:
+        raise InputError(f"speaker {speaker}: {error}") from error
     row = {"utterances": len(utterances), "without_targets": 0, **asdict(result), "bytes": 0}
     if row.pop("difference") is not None:
         row["bytes"] = write_difference(folder, speaker, result.difference)
@@ -122,11 +133,13 @@ def _adapt_one(speaker: str, exp: str, frames: str, folder: Path, config: AdaptC
 
 
 @lru_cache(maxsize=1)
-def _opened(exp: str, frames: str) -> tuple[Network, FramePack]:
-    return Network.read(exp), FramePack(frames)
+def _opened(exp: str, frames: str, config: AdaptConfig, folder: Path):
+    """What the speakers of a worker share; `folder` is another one in every run."""
+    return _open(exp, frames, config)
 
 
-def _teacher(config: AdaptConfig) -> Network | None:
-    if config.loss == "ce" or config.teacher is None:
-        return None
-    return Network.read(config.teacher)
+def _open(exp: str, frames: str, config: AdaptConfig) -> tuple[Network, FramePack, Teachers | None]:
+    network, pack = Network.read(exp), FramePack(frames)
+    check_frames(network, pack)
+    distill = config.distill
+    return network, pack, open_teachers(distill, pack, exp) if distill.teachers else None

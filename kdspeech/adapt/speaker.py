@@ -14,6 +14,9 @@ from torch.nn import functional as F
 
 from kdspeech.acoustic import FrameBatches, Network
 from kdspeech.acoustic.examples import Batch, split_cv
+from kdspeech.acoustic.losses import evaluate
+from kdspeech.acoustic.teachers import Teachers
+from kdspeech.acoustic.train import frames_in_order
 from kdspeech.adapt.config import AdaptConfig
 from kdspeech.adapt.difference import flat, set_flat, updated_parameters
 from kdspeech.adapt.targets import FrameTargets
@@ -22,10 +25,8 @@ from kdspeech.io.errors import InputError
 from kdspeech.losses.kd import soft_cross_entropy
 from kdspeech.train import fit
 
-_ROWS = 4096  # frames at a time where nothing is learnt
-
-Example = tuple[Tensor, Tensor, Tensor]
-"""Spliced frames, their pdfs and weights."""
+Example = tuple[Tensor, Tensor, Tensor, list[Tensor]]
+"""Spliced frames, their pdfs and weights, and what the teachers gather."""
 
 
 @dataclass
@@ -55,7 +56,7 @@ def adapt_speaker(
     utterances: np.ndarray,
     targets: FrameTargets,
     config: AdaptConfig | None = None,
-    teacher: Network | None = None,
+    teachers: Teachers | None = None,
 ) -> SpeakerResult:
     """Adapts a network to the speaker of some utterances; the network itself stays as it is.
 
@@ -64,38 +65,37 @@ def adapt_speaker(
         pack: with the speaker's features.
         utterances: numbers of the speaker's.
         targets: FrameTargets of the pack.
-        config: AdaptConfig; its `teacher` is not looked at.
-        teacher: with loss "kl", whose outputs to learn; None: the network's own.
+        config: AdaptConfig.
+        teachers: those of config.distill (see open_teachers); None: the network itself.
     Raises:
-        InputError: a group that the network does not have, a teacher that does not fit, a loss
+        InputError: a group that the network does not have, other features than it takes, a loss
             that is not finite.
     """
     config = config or AdaptConfig()
-    check_teacher(network, teacher, pack)
+    check_frames(network, pack)
     usable = [i for i in np.asarray(utterances).tolist() if _weights(targets, pack, i).any()]
     result = SpeakerResult(frames=pack.num_frames(np.array(usable, np.int64)))
     if result.frames < config.min_frames:
         result.skipped = f"{result.frames} frames with targets, min_frames is {config.min_frames}"
         return result
     with _threads(config.train.num_threads):
-        return _Adaptation(network, pack, targets, config, teacher).run(np.array(usable), result)
+        return _Adaptation(network, pack, targets, config, teachers).run(np.array(usable), result)
 
 
 class _Adaptation:
     """One speaker's adaptation."""
 
-    def __init__(self, network, pack, targets, config: AdaptConfig, teacher):
-        self.pack, self.targets, self.config = pack, targets, config
-        self.base = network.model.eval().requires_grad_(False)
-        self.model = copy.deepcopy(self.base)
+    def __init__(self, network, pack, targets, config: AdaptConfig, teachers):
+        self.pack, self.targets, self.config, self.teachers = pack, targets, config, teachers
+        self.model = copy.deepcopy(network.model).requires_grad_(False)
         self.parameters = updated_parameters(self.model, config.update)
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        self.context = max(n.config.context for n in (network, teacher or network))
-        self.loss = AdaptLoss(network, teacher or network, self.context, config)
+        self.context = network.config.context
+        self.loss = AdaptLoss(network.model, config, teachers)
 
     def run(self, utterances: np.ndarray, result: SpeakerResult) -> SpeakerResult:
         train, held_out = self._split(utterances)
@@ -108,6 +108,8 @@ class _Adaptation:
             return result
         kept = result.frames / (result.frames + self.config.relevance)
         difference = (kept * (flat(self.parameters) - start)).half()
+        if not difference.isfinite().all():
+            raise InputError("a difference beyond the range of float16: give a lower train.lr")
         set_flat(self.parameters, start + difference.float())
         result.difference = difference.numpy()
         result.loss_after = self.mean_loss(self.model, utterances)
@@ -129,7 +131,7 @@ class _Adaptation:
             fitted = fit(
                 self.model,
                 lambda epoch: self._labelled(batches(epoch)),
-                lambda model, batch: (self.loss(model, batch), {}),
+                self.loss,
                 lambda model: {"loss": self.mean_loss(model, held_out)},
                 settings,
                 Path(folder) / "fit",
@@ -138,93 +140,70 @@ class _Adaptation:
         self.model.to("cpu")
         return fitted
 
-    @torch.no_grad()
     def mean_loss(self, model: nn.Module, utterances: np.ndarray) -> float:
         """The loss over all frames of some utterances."""
-        model.eval()
-        device, total = next(model.parameters()).device, 0.0
-        for batch in self._labelled(_in_order(self.pack, utterances, self.context)):
-            total += len(batch[0]) * self.loss(model, [x.to(device) for x in batch]).item()
-        return total / self.pack.num_frames(utterances)
+        frames = self._labelled(frames_in_order(self.pack, utterances, self.context))
+        return evaluate(model.eval(), frames, self.loss, self.pack.num_frames(utterances))["loss"]
 
     def _labelled(self, frames: Iterable[Batch]) -> Iterator[Example]:
         for inputs, positions in frames:
             rows = positions.numpy()
             pdfs = torch.from_numpy(self.targets.pdfs[rows].astype(np.int64))
-            yield inputs, pdfs, torch.from_numpy(self.targets.weights[rows])
+            gathered = self.teachers.gather(positions) if self.teachers else []
+            yield inputs, pdfs, torch.from_numpy(self.targets.weights[rows]), gathered
 
 
 class AdaptLoss:
-    """The loss of AdaptConfig; called with the model that learns and an Example.
+    """The loss of AdaptConfig; called with the model that learns and an Example, as `fit` does.
 
     Args:
-        network: before adaptation.
-        teacher: of loss "kl".
-        context: neighbours of the frames in the examples, as many as either takes.
+        model: before adaptation; a copy is kept.
         config: AdaptConfig.
+        teachers: of loss "kl"; None: the model.
     """
 
-    def __init__(self, network: Network, teacher: Network, context: int, config: AdaptConfig):
-        self._config = config
-        self._own = _centred(network, context)
-        self._base = copy.deepcopy(network.model).eval()
-        self._teacher, self._taught = teacher.model.eval(), _centred(teacher, context)
+    def __init__(self, model: nn.Module, config: AdaptConfig, teachers: Teachers | None = None):
+        self._base = copy.deepcopy(model).eval()
+        self._config, self._teachers = config, teachers
 
-    def __call__(self, model: nn.Module, example: Example) -> Tensor:
-        wide, pdfs, weights = example
-        config, inputs = self._config, wide[:, self._own]
-        logits = model(inputs)
+    def __call__(self, model: nn.Module, example: Example) -> tuple[Tensor, dict]:
+        inputs, pdfs, weights, gathered = example
+        config, logits = self._config, model(inputs).float()
         loss = logits.new_zeros(())
         if config.needs_targets:
             loss = (weights * F.cross_entropy(logits, pdfs, reduction="none")).mean()
         if config.loss == "kl":
-            loss = config.q * loss + soft_cross_entropy(
-                logits, _outputs(self._teacher, wide[:, self._taught], config.temperature)
-            )
+            loss = self._kd(logits, inputs, gathered) + config.distill.q * loss
         if config.rho:
-            regular = soft_cross_entropy(logits, _outputs(self._base, inputs))
+            regular = soft_cross_entropy(logits, self._outputs(inputs))
             loss = (1 - config.rho) * loss + config.rho * regular
-        return loss
+        return loss, {}
+
+    def _kd(self, logits: Tensor, inputs: Tensor, gathered: list[Tensor]) -> Tensor:
+        """L_KD of DistillConfig."""
+        distill = self._config.distill
+        scale = distill.temperature if distill.soften_student else 1.0
+        if self._teachers:
+            targets = self._teachers.targets(gathered)
+        else:
+            targets = self._outputs(inputs, distill.temperature)
+        return scale**2 * soft_cross_entropy(logits / scale, targets)
+
+    @torch.no_grad()
+    def _outputs(self, inputs: Tensor, temperature: float = 1.0) -> Tensor:
+        return (self._base.to(inputs.device)(inputs) / temperature).softmax(1)
 
 
-@torch.no_grad()
-def _outputs(model: nn.Module, inputs: Tensor, temperature: float = 1.0) -> Tensor:
-    return (model.to(inputs.device)(inputs) / temperature).softmax(1)
-
-
-def _centred(network: Network, context: int) -> slice:
-    """The columns of a network's own context in frames spliced with a wider one."""
-    outer = (context - network.config.context) * network.dim
-    return slice(outer, outer + (2 * network.config.context + 1) * network.dim)
-
-
-def check_teacher(network: Network, teacher: Network | None, pack: FramePack) -> None:
-    """InputError where the frames or a teacher do not fit the network."""
+def check_frames(network: Network, pack: FramePack) -> None:
+    """InputError where a pack's frames are not those that the network takes."""
     if pack.dim != network.dim:
         raise InputError(
             f"{pack.path}: frames of {pack.dim} values, the network takes {network.dim}"
-        )
-    if teacher is None:
-        return
-    same = np.array_equal(teacher.transitions.tid_to_pdf, network.transitions.tid_to_pdf)
-    if not same or teacher.dim != network.dim:
-        raise InputError(
-            f"the teacher has {teacher.num_pdfs} pdfs on {teacher.dim} values a frame, or another "
-            f"tree; the network {network.num_pdfs} on {network.dim}"
         )
 
 
 def _weights(targets: FrameTargets, pack: FramePack, utterance: int) -> np.ndarray:
     return targets.weights[pack.offsets[utterance] : pack.offsets[utterance + 1]]
-
-
-def _in_order(pack: FramePack, utterances: np.ndarray, context: int) -> Iterator[Batch]:
-    for block in pack.blocks(utterances, context):
-        for start in range(0, len(block), _ROWS):
-            rows = slice(start, start + _ROWS)
-            yield Batch(
-                torch.from_numpy(block.spliced(rows)), torch.from_numpy(block.positions[rows])
-            )
 
 
 @contextmanager

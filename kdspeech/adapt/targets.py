@@ -76,8 +76,8 @@ def read_frame_targets(
 def _no_targets(pack: FramePack, config: AdaptConfig) -> FrameTargets:
     if config.needs_targets:
         raise InputError(
-            f"loss {config.loss} with q = {config.q:g} needs targets: name a directory with "
-            "lattices or alignments"
+            "this loss needs targets: name a directory with lattices or alignments "
+            "(only loss kl with distill.q = 0 goes without)"
         )
     frames = int(pack.offsets[-1])
     return FrameTargets(np.zeros(frames, np.int32), np.ones(frames, np.float32), {})

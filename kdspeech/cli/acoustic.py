@@ -132,9 +132,9 @@ def model_reader(exp: Path, adapted: Path | None = None):
     if adapted:
         from functools import partial
 
-        from kdspeech.adapt import read_adapted
+        from kdspeech.adapt import AdaptedNetwork
 
-        return partial(read_adapted, folder=adapted)
+        return partial(AdaptedNetwork, folder=adapted)
     if (exp / "final.pt").exists():
         from kdspeech.acoustic import read_model
 
