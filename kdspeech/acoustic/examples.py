@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -82,6 +82,42 @@ def _batch(block: FrameBlock, rows: np.ndarray) -> Batch:
     return Batch(torch.from_numpy(block.spliced(rows)), torch.from_numpy(block.positions[rows]))
 
 
+class UtteranceBatches:
+    """The batches of each epoch for sequence criteria, lists of utterance numbers; called with the
+    epoch's number.
+
+    Args:
+        pack: FramePack.
+        utterances: numbers of those to use; an epoch has each of them once.
+        num_frames: of a batch, of all processes together; the utterance that fills it is in it.
+        seed: of the order.
+    """
+
+    def __init__(self, pack: FramePack, utterances: np.ndarray, num_frames: int, seed: int = 0):
+        self.pack, self.utterances, self.num_frames = pack, utterances, num_frames
+        self.seed = seed
+
+    def __call__(self, epoch: int) -> list[list[int]]:
+        rng = np.random.default_rng((self.seed, epoch))
+        return group_utterances(self.pack, rng.permutation(self.utterances), self.num_frames)
+
+
+def group_utterances(pack: FramePack, utterances: np.ndarray, num_frames: int) -> list[list[int]]:
+    """Cuts a list of utterances into groups of at least so many frames; one that would be less than
+    half a group joins the one before."""
+    groups, filled = [[]], 0
+    for i in utterances.tolist():
+        if filled >= num_frames:
+            groups.append([])
+            filled = 0
+        groups[-1].append(i)
+        filled += len(pack[i])
+    if len(groups) > 1 and filled < num_frames / 2:
+        last = groups.pop()
+        groups[-1] += last
+    return groups
+
+
 class Targets(NamedTuple):
     """The pdf of each frame of a pack.
 
@@ -115,24 +151,49 @@ def read_targets(
         InputError: transition ids the model lacks, too many alignments of another length, or no
             utterance with features and an alignment.
     """
+
+    def pdfs(tids: np.ndarray, name: str) -> np.ndarray:
+        return transitions.pdfs_of(transitions.checked(tids, name))
+
+    return _read(pack, ali_dir, pdfs, path, max_bad)
+
+
+def read_references(
+    pack: FramePack,
+    ali_dir: str | os.PathLike,
+    transitions: TransitionModel,
+    path: str | os.PathLike,
+    max_bad: float = 0.01,
+) -> Targets:
+    """As read_targets, but `pdfs` holds transition ids: the references of sequence training."""
+    return _read(pack, ali_dir, transitions.checked, path, max_bad)
+
+
+def _read(
+    pack: FramePack,
+    ali_dir: str | os.PathLike,
+    convert: Callable[[np.ndarray, str], np.ndarray],
+    path: str | os.PathLike,
+    max_bad: float,
+) -> Targets:
     problems = dict.fromkeys(pack.utts, f"has no alignment in {ali_dir}")
     lengths: dict[str, str] = {}
     with atomic_path(path) as temporary:
-        pdfs = np.memmap(temporary, "<i4", "w+", shape=(int(pack.offsets[-1]),))
-        pdfs[:] = NO_PDF
+        ids = np.memmap(temporary, "<i4", "w+", shape=(int(pack.offsets[-1]),))
+        ids[:] = NO_PDF
         for utt, tids in iter_alignments(ali_dir):
             if utt not in pack.index:
                 problems[utt] = f"has an alignment, but no features in {pack.path}"
                 continue
             i = pack.index[utt]
-            part = pdfs[pack.offsets[i] : pack.offsets[i + 1]]
+            part = ids[pack.offsets[i] : pack.offsets[i + 1]]
             if len(tids) != len(part):
                 lengths[utt] = f"has {len(part)} frames, its alignment in {ali_dir} {len(tids)}"
                 continue
-            part[:] = transitions.pdfs_of(transitions.checked(tids, f"{ali_dir}: {utt}"))
+            part[:] = convert(tids, f"{ali_dir}: {utt}")
             del problems[utt]
-        pdfs.flush()
-        del pdfs
+        ids.flush()
+        del ids
         _judge(pack, ali_dir, lengths, problems, max_bad)
     usable = [i for i, utt in enumerate(pack.utts) if utt not in problems]
     mapped = np.memmap(path, "<i4", "r", shape=(int(pack.offsets[-1]),))

@@ -49,7 +49,7 @@ class OnlineTeachers:
         self.networks = [Network.read(exp) for exp in config.teachers]
         own = [FramePack(path) if path else pack for path in config.frames_of_teachers()]
         for exp, network, features in zip(config.teachers, self.networks, own, strict=True):
-            _check_features(exp, network, features)
+            check_features(exp, network, features)
         self.windows = [
             Windows(features, pack, network.config.context)
             for network, features in zip(self.networks, own, strict=True)
@@ -63,16 +63,24 @@ class OnlineTeachers:
 
     def targets(self, gathered: Sequence[Tensor]) -> Tensor:
         """P, float32 (frames, pdfs), from what `gather` gave."""
-        found = zip(self.weights, self.networks, gathered, strict=True)
-        return sum(w * self._posteriors(network.model, x) for w, network, x in found)
+        return self.posteriors(self.logits(gathered))
 
-    def _posteriors(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
+    def logits(self, gathered: Sequence[Tensor]) -> list[Tensor]:
+        """z_m of each teacher, float32 (frames, pdfs)."""
+        pairs = zip(self.networks, gathered, strict=True)
+        return [self._logits(network.model, inputs) for network, inputs in pairs]
+
+    def posteriors(self, logits: Sequence[Tensor]) -> Tensor:
+        """P from the teachers' logits."""
+        # Not in inference mode, so that a student's loss may keep it for its gradient.
+        pairs = zip(self.weights, logits, strict=True)
+        return sum(weight * (z / self.temperature).softmax(1) for weight, z in pairs)
+
+    def _logits(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
         device, low = inputs.device, self.precision == "bf16"
         model.to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
-            logits = model(inputs)
-        # Outside of inference mode, so that a student's loss may keep it for its gradient.
-        return (logits.float() / self.temperature).softmax(1)
+            return model(inputs).float()
 
 
 class StoredTeachers:
@@ -185,7 +193,8 @@ def _firsts(pack: FramePack, student: FramePack) -> np.ndarray:
     return pack.offsets[[pack.index[utt] for utt in student.utts]]
 
 
-def _check_features(exp: str | Path, network: Network, pack: FramePack) -> None:
+def check_features(exp: str | Path, network: Network, pack: FramePack) -> None:
+    """Refuses a pack that a network does not take; InputError names both."""
     adapted = bool(FrameSource.read(pack.path).transform_dir)
     if network.dim == pack.dim and network.adapted == adapted:
         return
@@ -195,5 +204,5 @@ def _check_features(exp: str | Path, network: Network, pack: FramePack) -> None:
     ]
     raise InputError(
         f"{exp}: takes frames of {kinds[0]}, {pack.path} has frames of {kinds[1]} "
-        "(distill.frames names the pack of each teacher)"
+        "(a pack may be named for each teacher)"
     )

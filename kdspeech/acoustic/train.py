@@ -81,7 +81,7 @@ def train_dnn(
     left_out = dict(targets.problems)
     if distill.unlabelled:
         left_out = {utt: why for utt, why in left_out.items() if utt not in pack.index}
-    _save(network, left_out, exp, ali_dir)
+    save_experiment(network, left_out, exp, ali_dir)
     return {**result, "left_out": left_out}
 
 
@@ -234,13 +234,20 @@ def _targets(pack: FramePack, ali_dir: Path, transitions: TransitionModel, exp: 
         path.unlink(missing_ok=True)
 
 
-def _save(network: Network, left_out: dict[str, str], exp: Path, ali_dir: Path) -> None:
-    """Writes what belongs to the network; under torchrun one process does it."""
+def save_experiment(network: Network, left_out: dict[str, str], exp: Path, source: Path) -> None:
+    """Writes what belongs to the network; under torchrun one process does it.
+
+    Args:
+        network: with its weights and priors.
+        left_out: utterance -> why it was not used.
+        exp: its directory.
+        source: with tree and phones.txt.
+    """
     if int(os.environ.get("RANK", 0)):
         return
     rows = "".join(f"{utt} {why}\n" for utt, why in sorted(left_out.items()))
     with atomic_path(exp / "left_out") as temporary:
         temporary.write_text(rows, encoding="utf-8")
-    if (ali_dir / "phones.txt").exists():
-        shutil.copy(ali_dir / "phones.txt", exp)
-    network.write(exp, ali_dir / "tree")
+    if (source / "phones.txt").exists():
+        shutil.copy(source / "phones.txt", exp)
+    network.write(exp, source / "tree")

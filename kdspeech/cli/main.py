@@ -28,6 +28,7 @@ from kdspeech.cli import (
     report,
     report_asr,
     score,
+    sequence,
 )
 from kdspeech.io.errors import InputError
 
@@ -72,6 +73,7 @@ app.command()(graph.make_graph)
 app.add_typer(gmm.app)
 app.add_typer(acoustic.app)
 app.command()(adapt.adapt)
+app.command()(sequence.train_sequence)
 app.command()(options.options)
 app.command()(decode.decode)
 app.command()(score.score)

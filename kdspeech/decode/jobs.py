@@ -161,7 +161,7 @@ def _task(graph_dir, exp, decode_dir, fmllr, options, num_threads, raw, read_mod
         raise InputError(f"{hclg} with {exp / 'final.mdl'}: {error}") from error
     decode_dir.mkdir(parents=True, exist_ok=True)
     compact = decode_dir / ".HCLG.compact"
-    silence = _silence(graph_dir) if fmllr else ()
+    silence = read_silence(graph_dir) if fmllr else ()
     graph.write(compact)
     del graph
     try:
@@ -190,7 +190,8 @@ def _check_graph(graph_dir: Path, model: ScoringModel) -> None:
         )
 
 
-def _silence(graph_dir: Path) -> tuple[int, ...]:
+def read_silence(graph_dir: Path) -> tuple[int, ...]:
+    """Ids of the silence phones of a graph or lang directory. InputError: no list of ids."""
     path = graph_dir / "phones" / "silence.csl"
     words = path.read_text().strip().split(":")
     if not all(word.isdecimal() for word in words):
