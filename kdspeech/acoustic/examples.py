@@ -258,8 +258,9 @@ def without_targets(
     cv: np.ndarray,
     by: Literal["speaker", "utterance"] = "speaker",
 ) -> np.ndarray:
-    """Numbers of the utterances without a usable alignment; none of a speaker in `cv`, where these
-    are whole speakers."""
-    held_out = {pack.speakers[i] for i in cv.tolist()} if by == "speaker" else set()
+    """Numbers of the utterances without a usable alignment, but for those whose speaker, or
+    (`by` utterance) whose original at another speed, is in `cv`."""
+    names = [original(name) for name in (pack.speakers if by == "speaker" else pack.utts)]
+    held_out = {names[i] for i in cv.tolist()}
     others = np.setdiff1d(np.arange(len(pack)), usable)
-    return np.array([i for i in others.tolist() if pack.speakers[i] not in held_out], np.int64)
+    return np.array([i for i in others.tolist() if names[i] not in held_out], np.int64)
