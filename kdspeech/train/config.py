@@ -1,8 +1,8 @@
 """What a training run is: every number of the one training loop."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from kdspeech.config import Config
 
@@ -43,7 +43,9 @@ class TrainConfig(Config):
     keep_best: str = Field("accuracy", description="the dev metric that chooses best.pt")
     keep_best_mode: Literal["max", "min"] = "max"
 
-    precision: Literal["32", "bf16"] = Field("32", description="bf16: autocast in training")
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = Field(
+        "32", description="bf16: autocast in training"
+    )
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int | None = Field(None, ge=1, description="of torch, per process")
     checkpoint_steps: int | None = Field(

@@ -126,6 +126,18 @@ def test_the_student_that_is_its_teacher_stays(folder):
     assert row["dev_loss"] == row["dev_kd"] and row["dev_ce"] > 0
 
 
+def test_bfloat16_trains_as_float32(folder):
+    config = settings(folder, q=0.2)
+    rows = [
+        student(folder, f"p{precision}", config, train={"epochs": 2, "precision": precision})
+        for precision in (32, "bf16")
+    ]
+    one, two = (row["history"][-1] for row in rows)
+    assert one["dev_loss"] == pytest.approx(two["dev_loss"], rel=0.01)
+    assert one["dev_accuracy"] == pytest.approx(two["dev_accuracy"], abs=2)
+    assert one["dev_loss"] != two["dev_loss"]
+
+
 def test_alignments_do_not_matter_without_q(folder, tmp_path):
     tids = tiny.make(tmp_path)
     write_alignments(tmp_path / "ali/ali.1.gz", {utt: t[::-1] for utt, t in tids.items()})
