@@ -35,17 +35,18 @@ beside() {
 }
 all_done() { while [ -n "$(jobs -p)" ]; do wait -n; done; }
 
-# Decodes dev and test with a network and scores: decode_network SYSTEM [OPTIONS].
+# Decodes dev and test with a network and scores: decode_network SYSTEM. What comes after a dot is an
+# adaptation: its speakers' networks are in adapted_dev and adapted_test.
 decode_network() {
-  local system=$1 name=${1%%.*} suffix="" split tuned
+  local system=$1 name=${1%%.*} suffix="" split tuned adapted_to
   if [ "$name" != "$system" ]; then suffix=.${system#*.}; fi
-  shift
   for split in $(evaluated); do
-    tuned=()
+    tuned=() adapted_to=()
+    if [ -n "$suffix" ]; then adapted_to=(--adapted "$exp/$name/adapted_$split$suffix"); fi
     if [ "$split" = test ] && [ -d "$data/dev" ]; then tuned=(--tuned-on "$exp/$name/decode_dev$suffix"); fi
     timed "decode_${system}_$split" kds decode "$exp/$gmm/graph" "$data/$split" \
       "$exp/$name/decode_$split$suffix" --transform-dir "$exp/$gmm/decode_$split" \
-      "${decode_network[@]}" "$@"
+      "${decode_network[@]}" "${adapted_to[@]}"
     kds score "$data/$split" "$exp/$gmm/graph" "$exp/$name/decode_$split$suffix" \
       --system "$system" "${tuned[@]}" "${score[@]}"
   done
@@ -70,6 +71,22 @@ train_further() {
   timed "train_$system" kds train-sequence "$frames/train" "$ali" "$exp/$lattices/decode_train" \
     "$exp/$init" "$exp/$system" --config "$networks_conf/sequence.yaml" --lang "$data/lang" "$@"
   decode_network "$system"
+}
+
+# To speakers: adapt_network SYSTEM ADAPTATION TEACHER, as adapt_network hdnn_h128_l6 gates_ce "". The
+# targets of CE are what the system itself has heard, those of KL the teacher's posteriors.
+adapt_network() {
+  local system=$1 how=$2 groups=${2%_*} split options
+  if is_done "$system.$how"; then return; fi
+  if [ "$groups" = all ]; then groups=hidden,gates,softmax; fi
+  options=(--set "update=[$groups]" --set "loss=${how##*_}")
+  if [ "${how##*_}" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi
+  for split in $(evaluated); do
+    timed "adapt_$system.${how}_$split" kds adapt "$frames/$split" "$exp/$system/decode_$split" \
+      "$exp/$system" "$exp/$system/adapted_$split.$how" --config "$networks_conf/adapt.yaml" \
+      "${options[@]}"
+  done
+  decode_network "$system.$how"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
@@ -166,4 +183,16 @@ if wants 14 && [ -n "$smbr" ]; then
       "${own[@]}" --set criterion=smbr --set kl_weight=0.2
     all_done
   done
+fi
+
+if wants 15; then
+  echo "== stage 15: adaptation"
+  for seed in $seeds; do
+    for system in $adapted; do
+      for how in $adaptations; do
+        beside adapt_network "$(system_of "$system" "$seed")" "$how" "$(teacher_of "$seed")"
+      done
+    done
+  done
+  all_done
 fi

@@ -14,6 +14,7 @@ prepare_script=local/prepare_asr.sh
 networks="HDNN-H256-L6 HDNN-H128-L6"
 smbr=  # no sequence training
 kd_grid="0,1"
+adapted="HDNN-H128-L6 HDNN-H128-L6_kd_q0_t1"
 seeds="0 1"
 # shellcheck source=egs/common/asr.sh
 . ../common/asr.sh
