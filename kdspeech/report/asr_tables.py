@@ -67,6 +67,12 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
     )
     if any(reference_wer(experiment, row.system, split) for row in rows):
         note += f" {experiment.toolkit}'s is such a best, so the difference is between the two."
+    missing = ", ".join(f"{row.system} {row.missing}" for row in rows if row.missing)
+    if missing:
+        note += (
+            f" Utterances without a lattice count as deleted ({missing}); Kaldi's scoring leaves "
+            "them out."
+        )
     return note
 
 

@@ -74,6 +74,7 @@ def test_wer_table_stands_beside_the_reference(experiment):
     assert column(table, "Kaldi, best") == ["", "", "30.00"]
     assert column(table, "difference") == ["", "", "-18.89"]
     assert "9 words in 3 utterances" in table.note
+    assert "without a lattice count as deleted (mono 1)" in table.note
 
 
 def test_a_setting_that_was_given_is_no_choice_of_dev(experiment):
