@@ -6,12 +6,10 @@ that dask-jobqueue starts on Slurm, SGE, PBS, LSF, OAR or HTCondor with the sett
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdspeech.io.errors import InputError
 
@@ -130,16 +128,3 @@ def _connect(address: str) -> Iterator[Any]:
         ) from error
     with client:
         yield client
-
-
-@contextmanager
-def progress_bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, refresh_per_second=4) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda number: bar.advance(task, number)

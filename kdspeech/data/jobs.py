@@ -14,7 +14,8 @@ from typing import Any
 from kdspeech.data.datadir import DataDir
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
-from kdspeech.parallel import open_client, progress_bar
+from kdspeech.parallel import open_client
+from kdspeech.progress import progress_bar
 
 _POLL_SECONDS = 0.2  # between looks at how far the workers are
 
@@ -59,9 +60,9 @@ def run_splits(
     total = total or data.count()
     with atomic_dir(out) as folder:
         if nj == 1 and scheduler is None:
-            with progress_bar(description, total) as advance:
+            with progress_bar(description, total) as bar:
                 (folder / "1").mkdir()
-                return [function(data, folder / "1", advance, **arguments)]
+                return [function(data, folder / "1", bar.advance, **arguments)]
         splits = _write_splits(data, nj, folder / "splits")
         tasks = [
             (function, split, folder.absolute() / str(i), Path.cwd(), data.allow_pipes, arguments)
@@ -69,9 +70,9 @@ def run_splits(
         ]
         with (
             open_client(nj, scheduler, retries) as client,
-            progress_bar(description, total) as advance,
+            progress_bar(description, total) as bar,
         ):
-            results = _gather(client, tasks, folder, advance, total)
+            results = _gather(client, tasks, folder, bar.advance, total)
         _remove_leftovers(folder, nj)
         return results
 

@@ -16,7 +16,7 @@ from kdspeech.distill.plans import Labels, Plan, Step
 from kdspeech.distill.scoring import score_step, score_truncated
 from kdspeech.io.errors import InputError
 from kdspeech.parallel import open_client
-from kdspeech.train.record import progress_bar
+from kdspeech.progress import progress_bar
 
 POLL_SECONDS = 1.0
 RETRIES = 3  # of a step whose worker died; it goes on from its last checkpoint
@@ -116,8 +116,8 @@ def run_truncated(
             client = stack.enter_context(open_client(nj, scheduler, RETRIES))
             futures = client.map(partial(_cut_short, job, step), tasks, pure=False)
             done = (future.result() for future in futures)
-        bar = progress_bar(f"{step.name} cut short", 0, len(tasks))
-        move = stack.enter_context(bar) if progress else _ignore
+        bar = progress_bar(f"{step.name} cut short", len(tasks))
+        move = stack.enter_context(bar).move if progress else _ignore
         for count, (seed, ms) in enumerate(done, 1):
             move(count, f"seed {seed}: {ms} ms")
 
@@ -168,8 +168,8 @@ def _finish_on_worker(job: Job, seed: int, step: Step, *teacher: str) -> str:
 def _watch(job: Job, futures: dict, progress: bool) -> None:
     """Shows how far the steps are until all are done; the first error ends the sweep."""
     with contextlib.ExitStack() as stack:
-        bar = progress_bar("steps", 0, len(futures))
-        move = stack.enter_context(bar) if progress else _ignore
+        bar = progress_bar("steps", len(futures))
+        move = stack.enter_context(bar).move if progress else _ignore
         while True:
             for future in futures.values():
                 if future.status == "error":

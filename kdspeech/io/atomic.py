@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import uuid
@@ -47,6 +48,22 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         _name_file(error, path)
         raise
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: str | os.PathLike) -> Iterator[None]:
+    """Waits until no other process is in such a block for `folder`: to read, change and write.
+
+    Where the file system has no locks, it does not wait.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

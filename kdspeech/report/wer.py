@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kdspeech.decode.sweep import Sweep
+from kdspeech.io.atomic import one_at_a_time
 from kdspeech.io.errors import InputError
 from kdspeech.report.results import write_rows
 
@@ -79,12 +80,16 @@ def make_row(
 
 
 def add_row(row: WerRow, path: str | Path) -> None:
-    """Puts a row into results.json, in the place of an older one of that system and split."""
-    rows = load_rows(path) if Path(path).exists() else []
-    places = {(old.system, old.split): i for i, old in enumerate(rows)}
-    place = places.get((row.system, row.split), len(rows))
-    rows[place : place + 1] = [row]
-    write_rows({"rows": [asdict(each) for each in rows]}, path)
+    """Puts a row into results.json, in the place of an older one of that system and split.
+
+    Several processes may do so at once.
+    """
+    with one_at_a_time(Path(path).parent):
+        rows = load_rows(path) if Path(path).exists() else []
+        places = {(old.system, old.split): i for i, old in enumerate(rows)}
+        place = places.get((row.system, row.split), len(rows))
+        rows[place : place + 1] = [row]
+        write_rows({"rows": [asdict(each) for each in rows]}, path)
 
 
 def load_rows(path: str | Path) -> list[WerRow]:

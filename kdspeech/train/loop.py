@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from kdspeech.io.errors import InputError
+from kdspeech.progress import progress_bar
 from kdspeech.train import checkpoint, record
 from kdspeech.train.config import TrainConfig
 from kdspeech.train.record import log
@@ -222,8 +223,8 @@ def _open_records(run: _Run, stack: contextlib.ExitStack, progress: bool) -> Non
     if config.tensorboard and state.epoch < config.epochs:
         run.write_events = stack.enter_context(record.event_writer(run.directory, state.step))
     if progress:
-        bar = record.progress_bar(run.directory.name, state.epoch, config.epochs)
-        run.move_bar = stack.enter_context(bar)
+        bar = progress_bar(run.directory.name, config.epochs, state.epoch)
+        run.move_bar = stack.enter_context(bar).move
 
 
 def _train_epoch(

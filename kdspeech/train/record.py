@@ -1,5 +1,5 @@
 """What a run leaves in its directory for people: config.yaml, train.log, metrics.jsonl,
-TensorBoard events; and the progress bar."""
+TensorBoard events."""
 
 import contextlib
 import fcntl
@@ -118,14 +118,3 @@ def event_writer(directory: Path, first_step: int) -> Iterator[Callable[[dict], 
         yield write
     finally:
         writer.close()
-
-
-@contextlib.contextmanager
-def progress_bar(title: str, done: float, total: float) -> Iterator[Callable[[float, str], None]]:
-    """A bar on the terminal; gives a function (done, text) to move it. Silent in a pipe."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[text]}")) as bar:
-        task = bar.add_task(title, completed=done, total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)

@@ -156,13 +156,14 @@ def test_job_queue_without_settings(tmp_path, data):
 
 def test_progress_reaches_the_caller(tmp_path, data, monkeypatch):
     from contextlib import contextmanager
+    from types import SimpleNamespace
 
     counts = []
 
     @contextmanager
     def progress(description, total):
         assert total == 12
-        yield counts.append
+        yield SimpleNamespace(advance=counts.append)
 
     monkeypatch.setattr("kdspeech.data.jobs.progress_bar", progress)
     run_splits(slow_list, data, 2, tmp_path / "out")

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -47,3 +48,12 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path, content):
 def test_no_results_yet(tmp_path):
     with pytest.raises(InputError, match="no such file; run `kds score` first"):
         load_rows(tmp_path / "results.json")
+
+
+def test_rows_that_come_at_once_are_all_kept(tmp_path):
+    rows = [make_row(sweep(), f"system{i}", "dev", "") for i in range(16)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add_row, rows, [tmp_path / "results.json"] * len(rows)))
+    assert {row.system for row in load_rows(tmp_path / "results.json")} == {
+        row.system for row in rows
+    }
