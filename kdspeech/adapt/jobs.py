@@ -24,7 +24,8 @@ from kdspeech.adapt.targets import FrameTargets, read_frame_targets
 from kdspeech.data.frames import FramePack
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
-from kdspeech.parallel import open_client, progress_bar
+from kdspeech.parallel import open_client
+from kdspeech.progress import progress_bar
 
 
 def adapt(
@@ -88,11 +89,11 @@ def _shapes(network: Network, config: AdaptConfig) -> dict[str, tuple[int, ...]]
 
 def _run(tasks, nj, scheduler, retries) -> Iterator[tuple[str, dict]]:
     """The speakers' rows, in order."""
-    with progress_bar("adapt", len(tasks)) as advance:
+    with progress_bar("adapt", len(tasks)) as bar:
         if nj == 1 and scheduler is None:
             for task in tasks:
                 yield task[0], _adapt_one(*task)
-                advance(1)
+                bar.advance(1)
             return
         from distributed import KilledWorker
 
@@ -101,7 +102,7 @@ def _run(tasks, nj, scheduler, retries) -> Iterator[tuple[str, dict]]:
             try:
                 for task, future in zip(tasks, futures, strict=True):
                     yield task[0], future.result()
-                    advance(1)
+                    bar.advance(1)
             except KilledWorker as error:
                 raise InputError(
                     f"the workers of {error.task} died again and again (killed, or out of memory; "
