@@ -22,7 +22,7 @@ def report_asr(
     ] = None,
     frames: Annotated[
         Path | None,
-        typer.Option(help="Frame pack to measure gates on (default: EXP/frames/dev, if there)."),
+        typer.Option(help="Frame pack to measure gates on (default: EXP/frames/dev, or test)."),
     ] = None,
     title: Annotated[
         str | None, typer.Option(help="Title of page and RESULTS.md (default: EXP's name).")
@@ -46,8 +46,8 @@ def report_asr(
     text, claimed = read_notes(notes), read_claims(claims) if claims else []
     experiment = read_asr(directory, data, reference)
     networks = network_tables(experiment, claimed)
-    if frames is None and (directory / "frames/dev").is_dir():
-        frames = directory / "frames/dev"
+    packs = [directory / "frames" / split for split in experiment.splits]
+    frames = frames or next((pack for pack in packs if pack.is_dir()), None)
     title = title or f"Speech recognition: {directory.resolve().name}"
     command = command or f"kds report-asr {directory}"
     if results_md:

@@ -144,7 +144,7 @@ def read_asr(
         rows,
         {path.name: _cpu_seconds(path) for path in sorted((directory / "times").glob("[!.]*"))},
         _read_lengths(Path(data)) if data else {},
-        {name: _read_metrics(directory / name / "metrics.jsonl") for name in sorted(names)},
+        {name: _read_metrics(directory / name) for name in sorted(names)},
         references,
         toolkit,
         read_networks(directory, [row.system for row in rows]),
@@ -168,12 +168,18 @@ def _read_lengths(data: Path) -> dict[str, float]:
     return lengths
 
 
-def _read_metrics(path: Path) -> list[dict]:
+def _read_metrics(folder: Path) -> list[dict]:
+    """Rows of metrics.jsonl; as epoch 0 what was measured before, where initial.json has it."""
+    path, initial = folder / "metrics.jsonl", folder / "initial.json"
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if initial.is_file():
+            before = json.loads(initial.read_text(encoding="utf-8")).items()
+            rows.insert(0, {"epoch": 0} | {f"dev_{key}": value for key, value in before})
+        return rows
+    except (ValueError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); train the system again") from None
 
 

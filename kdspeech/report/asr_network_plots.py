@@ -80,13 +80,17 @@ def best_on_dev(experiment: AsrExperiment, systems: list[str]) -> str | None:
 
 @styled
 def learning_curves(experiment: AsrExperiment, form: str) -> Figure | None:
-    """What each epoch measured on held-out data, a panel for each measure, of a form's networks."""
+    """What each epoch measured on held-out data, of a form's networks: a panel for each measure
+    that changes. None where nothing was recorded."""
     names = [SystemName.parse(s) for s in experiment.network_systems if experiment.form(s) == form]
     bases = list(dict.fromkeys(name.base for name in names))
     curves = {base: experiment.metrics.get(base, []) for base in bases}
     curves = {base: rows for base, rows in curves.items() if rows}
-    rows = [row for rows in curves.values() for row in rows]
-    keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith("dev_")))
+    values: dict[str, set[float]] = {}
+    for row in (row for rows in curves.values() for row in rows):
+        for key in filter(lambda key: key.startswith("dev_"), row):
+            values.setdefault(key, set()).add(row[key])
+    keys = [key for key, found in values.items() if len(found) > 1]
     if not keys:
         return None
     figure, axes = new_figure(0.6 + 1.9 * len(keys), len(keys), 1, sharex=True)

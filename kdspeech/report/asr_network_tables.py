@@ -2,7 +2,7 @@
 
 from kdspeech.report.asr import AsrExperiment
 from kdspeech.report.asr_networks import SystemName
-from kdspeech.report.asr_tables import against, reference_wer
+from kdspeech.report.asr_tables import against, chosen_on, reference_wer
 from kdspeech.report.gates import GateOpening
 from kdspeech.report.seeds import Comparison, SeededWer, compare, over_seeds
 from kdspeech.report.table import Cell, Table
@@ -132,8 +132,9 @@ def change_cells(found: Comparison) -> list[Cell]:
 
 def _note(experiment: AsrExperiment) -> str:
     return (
-        f"WER in %, LM scale and insertion penalty chosen on {experiment.splits[0]}; 95 % interval "
-        "by bootstrap over utterances, and over seeds where there are several: then the WER is "
-        "their mean, and the least and largest stand behind it. MB: weights in float32. Real-time "
-        "factor: CPU seconds of decoding a second of speech, on one core."
+        f"WER in %, {chosen_on(experiment.rows)}; 95 % interval by bootstrap over utterances, and "
+        "over seeds where there are several: then the WER is their mean, and the least and largest "
+        "stand behind it. MB: weights in float32. Training: the step itself, a network that is "
+        "trained further counting from there on. Real-time factor: CPU seconds of decoding a "
+        f"second of {experiment.splits[-1]}, on one core."
     )

@@ -57,11 +57,8 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
     if not rows:
         return ""
     first = rows[0]
-    tuned = next((row.tuned_on for row in rows if row.tuned_on), None)
-    where = "fixed beforehand" if tuned == GIVEN else "chosen on dev"
-    chosen = f"LM scale and insertion penalty {where}" if tuned else "at the best LM scale"
     note = (
-        f"In % of {first.words} words in {first.n} utterances, {chosen}; 95 % interval by "
+        f"In % of {first.words} words in {first.n} utterances, {chosen_on(rows)}; 95 % interval by "
         "bootstrap over utterances. `best here`: at the scale and penalty that are best on this "
         "very set."
     )
@@ -74,6 +71,15 @@ def _note(experiment: AsrExperiment, split: str, rows: list[WerRow]) -> str:
             "them out."
         )
     return note
+
+
+def chosen_on(rows: list[WerRow]) -> str:
+    """How LM scale and penalty came about."""
+    tuned = next((row.tuned_on for row in rows if row.tuned_on), None)
+    if tuned is None:
+        return "at the best LM scale"
+    where = "fixed beforehand" if tuned == GIVEN else "chosen on dev"
+    return f"LM scale and insertion penalty {where}"
 
 
 def cost_table(experiment: AsrExperiment) -> Table:

@@ -77,7 +77,8 @@ def make_experiment(exp: Path) -> Path:
         write_network(exp / name, model)
         rows = [{"epoch": e, "dev_loss": 3 - e / 10, "dev_accuracy": 20.0 + e} for e in range(4)]
         if name.endswith("smbr"):
-            rows = [{"epoch": e, "dev_smbr": 0.6 + e / 100} for e in range(4)]
+            rows = [{"epoch": e, "dev_criterion": e / 10 - 1, "dev_added": 0} for e in (1, 2)]
+            (exp / name / "initial.json").write_text('{"criterion": -1, "added": 0}')
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (exp / name / "metrics.jsonl").write_text(lines)
     for system, errors in ERRORS.items():

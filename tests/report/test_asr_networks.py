@@ -13,7 +13,7 @@ from kdspeech.data.frames import FramePack
 from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_asr
-from kdspeech.report.asr_network_plots import gains_by_speaker, wer_by_size
+from kdspeech.report.asr_network_plots import gains_by_speaker, learning_curves, wer_by_size
 from kdspeech.report.asr_network_tables import adaptation_table, networks_table
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import cost_table, summarise, wer_table
@@ -39,8 +39,9 @@ def column(table, name):
 @pytest.mark.parametrize(
     "name, system, seed, training, update",
     [
-        ("hdnn128", "hdnn128", 0, "CE", ("", "")),
-        ("dnn256_smbr_seed2", "dnn256_smbr", 2, "sMBR", ("", "")),
+        ("hdnn_h128_l10", "hdnn_h128_l10", 0, "CE", ("", "")),
+        ("dnn_h256_l6_smbr_seed2", "dnn_h256_l6_smbr", 2, "sMBR", ("", "")),
+        ("h_kd_skd.all_kl", "h_kd_skd.all_kl", 0, "KD + sequence KD", ("all", "KL")),
         ("hdnn128_kd_q02_t1.gates_ce", "hdnn128_kd_q02_t1.gates_ce", 0, "KD", ("gates", "CE")),
         ("h_kd_smbr_seed1.gates_hidden_softmax_kl", "h_kd_smbr.gates_hidden_softmax_kl", 1,
          "KD + sMBR", ("gates, hidden, softmax", "KL")),
@@ -221,7 +222,12 @@ def test_the_page_has_every_figure(exp, claims, pack):
     assert "| hdnn4_kd_q02_t1 | HDNN-H4-L3 | KD |" in text
     for figure in ("sizes-test", "gains", "learning-0", "gates-HDNN-H4-L3", "network-scales"):
         assert f'href="#{figure}-' in page, figure
-    assert "dev smbr" in page and "HDNN KD, adapted" in page and "<script" not in page
+    assert (
+        "dev criterion" in page
+        and "dev added" not in page
+        and "HDNN KD, adapted" in page
+        and "<script" not in page
+    )
 
 
 def test_lines_of_the_figure_are_trainings(experiment):
@@ -232,6 +238,12 @@ def test_lines_of_the_figure_are_trainings(experiment):
     assert lines["HDNN KD"] == [[sizes["hdnn4"], 38]]
     assert lines["HDNN KD, adapted"] == [[sizes["hdnn4"], 33]]
     assert lines["mono"][0][1] == 60
+
+
+def test_curves_begin_before_further_training_and_leave_out_what_stays(experiment):
+    axes = learning_curves(experiment, "HDNN sMBR").axes
+    assert [ax.get_ylabel() for ax in axes] == ["dev criterion"]
+    assert axes[0].lines[0].get_xydata().tolist() == [[0, -1], [1, -0.9], [2, -0.8]]
 
 
 def test_gains_of_speakers_are_means_over_seeds(experiment):
