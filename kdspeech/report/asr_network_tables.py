@@ -28,7 +28,7 @@ def networks_table(experiment: AsrExperiment) -> Table:
         rows = [r + against(experiment, s, splits[0]) for r, s in zip(rows, systems, strict=True)]
     forms = [experiment.form(system) for system in systems]
     breaks = frozenset(i for i in range(1, len(forms)) if forms[i] != forms[i - 1])
-    return Table("Networks", header, rows, labels=3, note=_note(experiment), breaks=breaks)
+    return Table("Networks", header, rows, labels=3, note=_note(experiment, systems), breaks=breaks)
 
 
 def _what_cells(experiment: AsrExperiment, system: str) -> list[Cell]:
@@ -130,9 +130,10 @@ def change_cells(found: Comparison) -> list[Cell]:
     return [Cell(f"{found.change:+.1f}"), Cell(f"{found.p_better:.3f}")]
 
 
-def _note(experiment: AsrExperiment) -> str:
+def _note(experiment: AsrExperiment, systems: list[str]) -> str:
+    rows = [row for s in systems if (row := experiment.row(s, experiment.splits[-1]))]
     return (
-        f"WER in %, {chosen_on(experiment.rows)}; 95 % interval by bootstrap over utterances, and "
+        f"WER in %, {chosen_on(rows)}; 95 % interval by bootstrap over utterances, and "
         "over seeds where there are several: then the WER is their mean, and the least and largest "
         "stand behind it. MB: weights in float32. Training: the step itself, a network that is "
         "trained further counting from there on. Real-time factor: CPU seconds of decoding a "

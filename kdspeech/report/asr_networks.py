@@ -1,9 +1,9 @@
 """The networks among the systems of a speech recognition experiment: their names, sizes, seeds.
 
 A system `<name>[_seed<k>][.<adaptation>]` is a network where EXP/<name> holds a network.yaml. What
-<name> says after its first `_` is how the network was trained, but for words with a digit, which are
-settings; no word is CE: hdnn_h128_l10, hdnn_h128_l10_kd_q02_t1, hdnn_h128_l10_kd_smbr. Adaptations
-are `<groups>_<loss>`: hdnn_h128_l10_kd_smbr.gates_ce.
+<name> says after its first `_` is how the network was trained, but for words with a digit, which
+are settings; no word is CE: hdnn_h128_l10, hdnn_h128_l10_kd_q02_t1, hdnn_h128_l10_kd_smbr.
+Adaptations are `<groups>_<loss>`: hdnn_h128_l10_kd_smbr.gates_ce.
 """
 
 import re
