@@ -196,6 +196,8 @@ if runs 16; then
   echo "== stage 16: report"
   reference=()
   if [ -f conf/kaldi.yaml ]; then reference=(--reference conf/kaldi.yaml); fi
+  claims=()
+  if [ -f conf/claims.yaml ]; then claims=(--claims conf/claims.yaml); fi
   kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" \
-    "${markdown[@]}" "${reference[@]}"
+    "${markdown[@]}" "${reference[@]}" "${claims[@]}"
 fi
