@@ -10,6 +10,7 @@ import torch
 from kdspeech.acoustic import Network
 from kdspeech.acoustic.identity import network_id
 from kdspeech.adapt.difference import (
+    difference_path,
     flat,
     read_about,
     read_difference,
@@ -51,15 +52,23 @@ class AdaptedNetwork:
         Returns:
             Why there are none; empty if there are.
         Raises:
-            InputError: a damaged file.
+            InputError: a file that is missing or damaged.
         """
         difference = read_difference(self.folder, speaker, len(self._base))
         if difference is None:
             set_flat(self._parameters, self._base)
-            row = self._report.get(speaker)
-            return row["skipped"] if row else f"unknown to {self.folder}"
+            return self._why_not(speaker)
         set_flat(self._parameters, self._base + torch.from_numpy(difference).float())
         return ""
+
+    def _why_not(self, speaker: str) -> str:
+        if speaker not in self._report:
+            return f"unknown to {self.folder}"
+        reason = self._report[speaker]["skipped"]
+        if not reason:
+            path = difference_path(self.folder, speaker)
+            raise InputError(f"{path}: is missing (run `kds adapt` again)")
+        return reason
 
     def log_likelihoods(
         self,

@@ -126,3 +126,31 @@ def test_features_without_transforms(trained, sat):
 def test_the_model_of_a_directory(trained, sat):
     assert isinstance(read_model(trained / "hdnn"), Network)
     assert isinstance(read_model(sat.exp), AcousticModel)
+
+
+def test_decoding_with_an_adapted_network(trained, sat):
+    gmm, out = sat.exp / "decode_sd", trained / "hdnn" / "decode_si"
+    kds("decode", "--fmllr", sat.graph, sat.test, gmm, "--exp", sat.exp)
+    kds("decode", sat.graph, sat.test, out, "--transform-dir", gmm)
+    kds("make-frames", sat.test, gmm, trained / "frames_test")
+    pack = FramePack(trained / "frames_test")
+    known, other = sorted(set(pack.speakers))
+    mine = [(u, s, pack[u]) for u, s in zip(pack.utts, pack.speakers, strict=True) if s == known]
+    FramePack.build(trained / "frames_one", mine)
+    (trained / "adapt.yaml").write_text("{min_frames: 50, update: [gates, lhuc], held_out: 0}")
+    command = ["adapt", trained / "frames_one", out, trained / "hdnn", trained / "adapted"]
+    said = kds(*command, "--config", trained / "adapt.yaml", "--set", "train.lr=0.1")
+    assert "1 of 1 speakers adapted (gates, lhuc)" in said
+    adapted, command = trained / "adapted", ["decode", sat.graph, sat.test]
+    said = kds(*command, f"{out}.sd", "--transform-dir", gmm, "--adapted", adapted, "--nj", 2)
+    assert f"speaker {other} is not adapted: unknown to {adapted}" in said and known not in said
+    before = best_paths(out, 1)
+    after = best_paths(out.with_name("decode_si.sd"), 2)
+    assert before.keys() == after.keys()
+    for utt, speaker in DataDir(sat.test).utt2spk.items():
+        assert (before[utt].acoustic_cost == after[utt].acoustic_cost) == (speaker == other)
+
+
+def best_paths(folder, nj):
+    lattices = [pair for i in range(1, nj + 1) for pair in read_lattices(folder / f"lat.{i}.gz")]
+    return {utt: lattice.best_path(0.1) for utt, lattice in lattices}

@@ -297,6 +297,9 @@ def test_another_network(folder, tmp_path):
     np.save(path, np.zeros(3, np.float16))
     with pytest.raises(InputError, match=r"s0\.npy: damaged: float16 \(3,\), 128 float16"):
         AdaptedNetwork(folder / "exp", tmp_path / "out").use_speaker("s0")
+    path.unlink()
+    with pytest.raises(InputError, match=r"s0\.npy: is missing"):
+        AdaptedNetwork(folder / "exp", tmp_path / "out").use_speaker("s0")
 
 
 def test_input_that_does_not_fit(folder, parts, tmp_path):
