@@ -52,14 +52,25 @@ decode_network() {
   done
 }
 
+# dnn.yaml, or dnn_h512.yaml for all networks of 512 hidden units where there is one.
+config_of() {
+  local size=${1#*-}
+  size=${size%%-*}
+  if [ -f "$networks_conf/dnn_${size,,}.yaml" ]; then
+    echo "$networks_conf/dnn_${size,,}.yaml"
+  else
+    echo "$networks_conf/dnn.yaml"
+  fi
+}
+
 # Each of these makes a system, unless it is there already, and decodes with it.
-# From frames: train_network SYSTEM SEED OPTIONS.
+# From frames: train_network SYSTEM NETWORK SEED OPTIONS.
 train_network() {
-  local system=$1 seed=$2
-  shift 2
+  local system=$1 network=$2 seed=$3
+  shift 3
   if is_done "$system"; then return; fi
   timed "train_$system" kds train-dnn "$frames/train" "$ali" "$exp/$system" \
-    --config "$networks_conf/dnn.yaml" --set "train.seed=$seed" "$@"
+    --config "$(config_of "$network")" --set "network.model=$network" --set "train.seed=$seed" "$@"
   decode_network "$system"
 }
 
@@ -120,8 +131,7 @@ if wants 11; then
   echo "== stage 11: networks"
   for seed in $seeds; do
     for network in $networks; do
-      beside train_network "$(system_of "$network" "$seed")" "$seed" \
-        --set "network.model=$network"
+      beside train_network "$(system_of "$network" "$seed")" "$network" "$seed"
     done
   done
   all_done
@@ -157,9 +167,9 @@ if wants 13; then
     grid=$kd_grid
     if [ "$seed" != 0 ]; then grid=$kd_best; fi
     for pair in $grid; do
-      beside train_network "$(system_of "${student}_kd_q${pair%,*}_t${pair#*,}" "$seed")" "$seed" \
-        --set "network.model=$student" --set "distill.teachers=[$exp/$by]" \
-        --set "distill.q=${pair%,*}" --set "distill.temperature=${pair#*,}"
+      beside train_network "$(system_of "${student}_kd_q${pair%,*}_t${pair#*,}" "$seed")" \
+        "$student" "$seed" --set "distill.teachers=[$exp/$by]" --set "distill.q=${pair%,*}" \
+        --set "distill.temperature=${pair#*,}"
     done
     all_done
   done
