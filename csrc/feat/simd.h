@@ -50,12 +50,12 @@ KDSPEECH_INLINE Vec LoadSplat(const float* p) {
 KDSPEECH_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 
 // `v`, at most a register wide, which the compiler must round here: it may not fuse the product
-// that v is with a sum that follows.
+// that v is with a sum that follows. Without such an instruction there is nothing to do.
 template <class V>
 KDSPEECH_INLINE V Rounded(V v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
-#elif defined(__SSE2__)
+#elif defined(__FMA__)
   asm("" : "+x"(v));
 #elif defined(__aarch64__)
   asm("" : "+w"(v));
