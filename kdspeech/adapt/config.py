@@ -56,6 +56,11 @@ class AdaptConfig(Config):
     held_out: float = Field(
         0.1, ge=0, lt=1, description="part of the frames, in utterances, to choose the epoch by"
     )
+    lhuc_lr: float = Field(
+        1.0,
+        gt=0,
+        description="in place of train.lr where lhuc alone is updated: amplitudes are few",
+    )
     train: AdaptTrainConfig = AdaptTrainConfig()
 
     @model_validator(mode="after")

@@ -125,6 +125,8 @@ class _Adaptation:
 
     def _fit(self, train: np.ndarray, held_out: np.ndarray) -> dict:
         settings = self.config.train
+        if self.config.update == ("lhuc",):
+            settings = settings.model_copy(update={"lr": self.config.lhuc_lr})
         size = min(settings.batch_size, self.pack.num_frames(train))
         batches = FrameBatches(self.pack, train, self.context, size, settings.seed)
         with tempfile.TemporaryDirectory(prefix="kdspeech-adapt-") as folder:
