@@ -130,6 +130,51 @@ def sweep(
     write_examples(job, steps, _seeds(seeds)[0])
 
 
+@app.command()
+def iterate(
+    config: Config,
+    data: Data,
+    exp: Exp,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Points of dev accuracy that may be lost; else the recipe's.", min=0),
+    ] = None,
+    max_params: Annotated[int | None, typer.Option(help="Budget: parameters.", min=1)] = None,
+    max_macs: Annotated[int | None, typer.Option(help="Budget: multiply-adds.", min=1)] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Budget: ms for a clip on one thread here.", min=0)
+    ] = None,
+    max_size_kb: Annotated[
+        float | None, typer.Option(help="Budget: weights in float32, 1024 bytes.", min=0)
+    ] = None,
+    seeds: Seeds = "0",
+    nj: Nj = 1,
+    scheduler: Scheduler = None,
+    overrides: Set = None,
+) -> None:
+    """Make a network smaller generation by generation, by the recipe's `iterate` section.
+
+    Without a budget it ends where dev accuracy is surely more than --max-drop below the root;
+    with one (all that are given) it returns the best network within. Finished networks are kept.
+    Writes EXP/family.json, family.md, family.svg and pareto.svg.
+    """
+    from kdspeech.distill import Limits
+    from kdspeech.distill import iterate as search
+    from kdspeech.io.errors import InputError
+    from kdspeech.report.family import print_family, save_family
+
+    limits = Limits(
+        parameters=max_params, macs=max_macs, latency_ms=max_latency_ms, size_kb=max_size_kb
+    )
+    job = _job(config, data, exp, overrides)
+    family = search(job, limits, max_drop, _seeds(seeds), nj, scheduler)
+    save_family(family, exp)
+    print_family(family)
+    if family["best"] is None:
+        raise InputError(family["outcome"])
+    typer.echo(family["outcome"])
+
+
 def _job(config: Path, data: Path, exp: Path, overrides: list[str] | None):
     from kdspeech.config import load_config
     from kdspeech.distill import Job, KeywordConfig

@@ -20,6 +20,7 @@ SIZES = [
     ("ds_cnn", {"size": "L"}),
     ("resnet", {}),
     ("mlp", {}),
+    ("vgg", {}),
 ]
 
 

@@ -1,7 +1,10 @@
 """Distillation: teachers label views of the data, students learn from the labels."""
 
 from kdspeech.distill.config import KeywordConfig
+from kdspeech.distill.costs import Limits
 from kdspeech.distill.examples import write_examples
+from kdspeech.distill.family import Node
+from kdspeech.distill.iterate import iterate
 from kdspeech.distill.keyword import KeywordData, KeywordRun
 from kdspeech.distill.plans import PAPER_CHAINS, PAPER_DIRECT, Plan, Step, sweep_steps
 from kdspeech.distill.sweep import Job, finish_step, progressive, run_steps, run_truncated
@@ -12,12 +15,15 @@ __all__ = [
     "KeywordConfig",
     "KeywordData",
     "KeywordRun",
+    "Limits",
+    "Node",
     "PAPER_CHAINS",
     "PAPER_DIRECT",
     "Plan",
     "SoftLabelStore",
     "Step",
     "finish_step",
+    "iterate",
     "progressive",
     "run_steps",
     "run_truncated",

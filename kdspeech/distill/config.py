@@ -1,15 +1,19 @@
 """What a keyword-spotting recipe's `conf/*.yaml` may say, with the defaults."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, model_validator
 
 from kdspeech.config import Config
 from kdspeech.data.keywords import KeywordTask
 from kdspeech.distill.plans import Plan, Step
 from kdspeech.distill.views import View
 from kdspeech.features import Fbank, Mfcc
+from kdspeech.losses.terms import LossTerm
 from kdspeech.train import TrainConfig
+
+if TYPE_CHECKING:
+    from kdspeech.distill.family import Node
 
 
 class FeatureConfig(Config):
@@ -71,7 +75,8 @@ class DistillConfig(Config):
     """What a student learns from its teacher.
 
     `store` writes the labels of `crops_per_clip` crops of every clip once, before training;
-    without it the teacher labels new crops in every epoch.
+    without it the teacher labels new crops in every epoch. `losses` take the place of the one loss
+    with `temperature` and `alpha`, which are then defaults of their term `kd`.
     """
 
     temperature: float = Field(1.0, gt=0)
@@ -80,6 +85,70 @@ class DistillConfig(Config):
     store: bool = False
     crops_per_clip: int = Field(10, ge=1)
     top_k: int = Field(12, ge=1)
+    losses: list[LossTerm] = []
+
+    @property
+    def student_modules(self) -> list[str]:
+        """Names of the student's modules whose output the losses need."""
+        return [term.student for term in self.losses if term.student]
+
+    @property
+    def teacher_modules(self) -> list[str]:
+        return [term.teacher for term in self.losses if term.teacher]
+
+
+class ChildConfig(Config):
+    """A child of a network: it made smaller, the `same` again, or another `model`.
+
+    `depth`: fewer blocks; `width`: narrower ones; `length`: a shorter input. `factor` is what is
+    left of them.
+    """
+
+    by: Literal["depth", "width", "length", "same"] | None = None
+    factor: float = Field(0.7, gt=0, lt=1)
+    model: ModelConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ChildConfig":
+        if (self.by is None) == (self.model is None):
+            raise ValueError("a child has either `by` or `model`")
+        return self
+
+
+class GenerationConfig(Config):
+    """What becomes of the networks that a generation begins with; `times` such generations.
+
+    Each of them has all `children`, and of each child `siblings` with other initial weights.
+    `keep` of a generation's networks, the best on dev, have children of their own; null: all.
+    `teachers`: the parent; the root; all `ancestors`, whose posteriors are averaged with `weights`
+    (from the parent on backwards; none: all the same); or of the ancestors the `best` on dev.
+    """
+
+    children: list[ChildConfig] = Field([ChildConfig(by="width")], min_length=1)
+    times: int = Field(1, ge=1)
+    siblings: int = Field(1, ge=1)
+    keep: int | None = Field(1, ge=1)
+    teachers: Literal["parent", "root", "ancestors", "best"] = "parent"
+    weights: list[PositiveFloat] = []
+
+    @model_validator(mode="after")
+    def _weights_of_ancestors(self) -> "GenerationConfig":
+        if self.weights and self.teachers != "ancestors":
+            raise ValueError("weights are of teachers: ancestors")
+        return self
+
+
+class IterateConfig(Config):
+    """A search for a smaller network: `kds distill iterate`.
+
+    It ends where dev accuracy is more than `max_drop` points below the root's with the
+    `confidence` of a one-sided test, unless it has a budget.
+    """
+
+    plan: list[GenerationConfig] = Field([GenerationConfig(times=8)], min_length=1)
+    max_drop: float = Field(1.0, ge=0)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    baselines: bool = True
 
 
 class KeywordConfig(Config):
@@ -94,6 +163,7 @@ class KeywordConfig(Config):
     crops: CropConfig = CropConfig()
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
     distill: DistillConfig = DistillConfig()
+    iterate: IterateConfig = IterateConfig()
     plan: str = "1000,800,500"
     chains: list[str] = []
     direct: list[int] = []
@@ -105,16 +175,16 @@ class KeywordConfig(Config):
         """The plan's first length: that of whole clips."""
         return Plan.parse(self.plan).lengths[0]
 
-    def model_of(self, step: Step) -> ModelConfig:
+    def model_of(self, step: "Step | Node") -> ModelConfig:
         """The network of a step; the plan's first one may be another."""
-        return (self.is_first(step) and self.teacher.model) or self.model
+        return step.model or (self.is_first(step) and self.teacher.model) or self.model
 
-    def epochs_of(self, step: Step) -> int:
+    def epochs_of(self, step: "Step | Node") -> int:
         return (self.is_first(step) and self.teacher.epochs) or self.train.epochs
 
-    def members_of(self, step: Step) -> int:
+    def members_of(self, step: "Step | Node") -> int:
         return self.teacher.members if self.is_first(step) else 1
 
-    def is_first(self, step: Step) -> bool:
+    def is_first(self, step: "Step | Node") -> bool:
         """Whether a step is the plan's first network, for whole clips."""
-        return step.lengths == (self.clip_ms,)
+        return step.lengths == (self.clip_ms,) and step.model is None

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdspeech.data.crops import CropLaw
 from kdspeech.data.pack import WavePack
-from kdspeech.distill.keyword import CHUNK
+from kdspeech.distill.labels import CHUNK
 from kdspeech.distill.plans import Step
 from kdspeech.distill.sweep import Job
 from kdspeech.distill.views import paired_crops

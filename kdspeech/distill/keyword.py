@@ -7,8 +7,9 @@ label store if it has one. A step that was killed goes on from its last checkpoi
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,27 +19,31 @@ from torch.nn import functional as F
 from kdspeech.data.crops import CropLaw
 from kdspeech.data.pack import WavePack
 from kdspeech.distill.config import KeywordConfig
+from kdspeech.distill.costs import network
+from kdspeech.distill.labels import CHUNK, LabelSource, label_identity, label_source
 from kdspeech.distill.plans import Step
-from kdspeech.distill.targets import SoftLabelStore, write_soft_labels
-from kdspeech.distill.views import paired_crops
 from kdspeech.io.errors import InputError
-from kdspeech.io.hashing import fingerprint
 from kdspeech.losses.kd import kd_loss
-from kdspeech.models import Ensemble, build_model
+from kdspeech.losses.terms import REGRESSORS, add_regressors, sum_of_terms
+from kdspeech.models import outputs_of
 from kdspeech.train import fit, load_weights, shard, spec_augment
 
-CHUNK = 256  # clips that are scored or labelled at a time
-NORM_CLIPS = 512  # training clips from which the input normalisation is estimated
+if TYPE_CHECKING:
+    from kdspeech.distill.family import Node
 
-LabelSource = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Tensor | None]]
+SIBLING_SEED = 100_000  # between the seeds of siblings
+NORM_CLIPS = 512  # training clips from which the input normalisation is estimated
 
 
 class Batch(NamedTuple):
-    """Features (n, frames, dim), classes (n,), the teacher's log-probabilities (n, classes)."""
+    """Features (n, frames, dim), classes (n,), the teachers' log-probabilities (n, classes), hidden
+    layers of the nearest teacher by name, and the epochs done."""
 
     features: Tensor
     labels: Tensor
     targets: Tensor | None
+    hidden: dict[str, Tensor] = {}
+    epoch: float = 0.0
 
 
 @dataclass
@@ -76,14 +81,20 @@ class KeywordRun:
         self.computer = config.features.computer()
         self._check_rates()
 
-    def train(self, step: Step, progress: bool = False) -> None:
-        """Trains a step's network; its teacher must be trained already."""
-        source = self._label_source(step)
-        own = {"seed": self.seed, "epochs": self.config.epochs_of(step)}
+    def train(self, step: "Step | Node", progress: bool = False) -> None:
+        """Trains a step's network; its teachers must be trained already."""
+        source, model = label_source(self, step), self.new_model(step)
+        own = {"seed": self.seed_of(step), "epochs": self.config.epochs_of(step)}
+
+        def batches(epoch: int):
+            return self._batches(source, epoch, self._crop_id(step, epoch))
+
+        if step.teachers and self.config.distill.student_modules:
+            self._add_regressors(model, next(iter(batches(0))))
         fit(
-            self.new_model(step),
-            lambda epoch: self._batches(source, epoch, self._crop_id(step, epoch)),
-            self._loss(step),
+            model,
+            batches,
+            self._loss(step, model),
             lambda model: {"accuracy": self._dev_accuracy(model, step)},
             self.config.train.model_copy(update=own),
             self.folder / step.name,
@@ -92,9 +103,13 @@ class KeywordRun:
             progress=progress,
         )
 
-    def new_model(self, step: Step) -> nn.Module:
+    def seed_of(self, step: "Step | Node") -> int:
+        """Of a step's initial weights; siblings have others on the same crops."""
+        return self.seed + SIBLING_SEED * step.sibling
+
+    def new_model(self, step: "Step | Node") -> nn.Module:
         """A fresh network for a step, its input normalisation set from training crops."""
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.seed_of(step))
         model = self._build(step)
         clips, _ = self.config.task.select(self.data.train, self.seed)
         some = np.random.default_rng(self.seed).permutation(clips)[:NORM_CLIPS]
@@ -104,10 +119,10 @@ class KeywordRun:
         model.norm.estimate([self.features(waves)], per_dim=per_dim)
         return model
 
-    def trained_model(self, step: Step) -> nn.Module:
+    def trained_model(self, step: "Step | Node") -> nn.Module:
         """The best checkpoint of a finished step, in evaluation mode."""
         model = self._build(step)
-        load_weights(model, self.folder / step.name / "best.pt")
+        load_weights(model, self.folder / step.name / "best.pt", without=REGRESSORS)
         return model.eval()
 
     def samples(self, ms: int) -> int:
@@ -143,10 +158,14 @@ class KeywordRun:
 
         `fast` computes in bfloat16 where the recipe trains so: labels bear it, scores should not.
         """
+        return self.log_posteriors(model, self.features(waves), fast)
+
+    def log_posteriors(self, model: nn.Module, features: Tensor, fast: bool = False) -> Tensor:
+        """As `log_probs`, of features (n, frames, dim)."""
         device = next(model.parameters()).device
         low = fast and self.config.train.precision == "bf16"
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
-            logits = model(self.features(waves).to(device))
+            logits = model(features.to(device))
         return F.log_softmax(logits.float(), dim=1).cpu()
 
     def test_law(self, ms: int, mode: str) -> CropLaw:
@@ -168,122 +187,55 @@ class KeywordRun:
 
     # What follows makes the training batches.
 
-    def _build(self, step: Step) -> nn.Module:
-        model = self.config.model_of(step)
-        frames = self.computer.num_frames(self.samples(step.length))
-        classes = len(self.config.task.classes)
-        members = [
-            build_model(model.name, classes, self.computer.dim, frames, **model.options)
-            for _ in range(self.config.members_of(step))
-        ]
-        return Ensemble(members) if len(members) > 1 else members[0]
+    def _build(self, step: "Step | Node") -> nn.Module:
+        config = self.config
+        return network(config, config.model_of(step), step.length, config.members_of(step))
 
-    def _device(self) -> str:
+    def device(self) -> str:
+        """Where teachers compute."""
         use = self.config.train.accelerator != "cpu" and torch.cuda.is_available()
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if use else "cpu"  # torchrun's
 
-    def _crop_id(self, step: Step, epoch: int) -> int:
+    def _crop_id(self, step: "Step | Node", epoch: int) -> int:
         """Which crop of each clip an epoch shows: a new one, or one of those in the store."""
         distill = self.config.distill
-        stored = distill.store and step.teacher is not None
+        stored = distill.store and step.teachers
         return epoch % distill.crops_per_clip if stored else epoch
 
-    def _clips(self, crop_id: int) -> tuple[np.ndarray, np.ndarray]:
+    def clips(self, crop_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """The training clips of an epoch, (n,) indices, and their classes."""
         return self.config.task.select(self.data.train, self.seed + crop_id)
 
     def _steps_per_epoch(self) -> int:
-        clips, _ = self._clips(0)
+        clips, _ = self.clips(0)
         return max(1, round(len(clips) / self.config.train.batch_size))
 
     def _batches(self, source: LabelSource, epoch: int, crop_id: int):
         """An epoch's batches, of nearly equal sizes (a batch of one would break BatchNorm)."""
-        clips, labels = self._clips(crop_id)
+        clips, labels = self.clips(crop_id)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(clips))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         masks = self.config.spec_augment.model_dump()
-        for whole in np.array_split(order, self._steps_per_epoch()):
+        steps = self._steps_per_epoch()
+        for i, whole in enumerate(np.array_split(order, steps)):
             part = shard(whole)  # this process's share of it under torchrun
-            waves, targets = source(clips[part], np.full(len(part), crop_id))
+            waves, targets, hidden = source(clips[part], np.full(len(part), crop_id))
             features = spec_augment(self.features(waves), **masks, generator=generator)
-            yield Batch(features, torch.from_numpy(labels[part]), targets)
+            own = torch.from_numpy(labels[part])
+            yield Batch(features, own, targets, hidden, epoch + i / steps)
 
-    def _label_source(self, step: Step) -> LabelSource:
-        """Gives the student's waves and the teacher's labels for (clips, crop ids)."""
-        pack, noise, law = self.data.train, self.data.noise, self.law(step.length)
-        if step.teacher is None:
-            return lambda clips, ids: (pack.crops(clips, law, crop_ids=ids, noise=noise), None)
-        teacher = self.trained_model(step.teacher).to(self._device())
-        self._check_view(step, teacher)
-        if self.config.distill.store:
-            return self._stored_labels(step, teacher)
+    def _add_regressors(self, model: nn.Module, batch: Batch) -> None:
+        """Those of the student's hints, for layers as large as a batch shows them."""
+        distill = self.config.distill
+        try:
+            with torch.no_grad(), outputs_of(model.eval(), distill.student_modules) as hidden:
+                model(batch.features)
+            add_regressors(model, distill.losses, hidden, batch.hidden)
+            self._composite(model, model, batch)  # whose layers must have fitting shapes
+        except ValueError as error:
+            raise InputError(f"distill.losses: {error}") from None
 
-        def label(clips: np.ndarray, ids: np.ndarray):
-            waves = self._paired(step, clips, ids)
-            return waves.student, self.log_probs(teacher, waves.teacher, fast=True)
-
-        return label
-
-    def _check_view(self, step: Step, teacher: nn.Module) -> None:
-        if self.config.distill.view == "native" and not teacher.any_length:
-            raise InputError(
-                f"distill.view native: {self.config.model_of(step.teacher).name} takes clips of "
-                f"{step.teacher.length} ms alone; set it to pad or context"
-            )
-
-    def _paired(self, step: Step, clips: np.ndarray, ids: np.ndarray):
-        return paired_crops(
-            self.data.train,
-            clips,
-            self.law(step.length),
-            ids,
-            self.samples(step.teacher.length),
-            self.config.distill.view,
-            self.data.noise,
-        )
-
-    def _stored_labels(self, step: Step, teacher: nn.Module) -> LabelSource:
-        """Labels from the step's store, which is written if it is not there."""
-        path = self.folder / step.name / "labels.arrow"
-        made_from = self._label_identity(step)
-        if not path.exists():
-            self._write_store(path, step, teacher, made_from)
-        store, pack = SoftLabelStore(path, made_from), self.data.train
-
-        def label(clips: np.ndarray, ids: np.ndarray):
-            names = [pack.utts[clip] for clip in clips]
-            waves = self._paired(step, clips, ids).student
-            return waves, torch.from_numpy(store.log_probs(names, ids))
-
-        return label
-
-    def _write_store(self, path: Path, step: Step, teacher: nn.Module, made_from: dict) -> None:
-        def blocks():
-            for crop_id in range(self.config.distill.crops_per_clip):
-                clips, _ = self._clips(crop_id)
-                for part in np.array_split(clips, max(1, len(clips) // CHUNK)):
-                    ids = np.full(len(part), crop_id)
-                    waves = self._paired(step, part, ids)
-                    labels = self.log_probs(teacher, waves.teacher, fast=True).numpy()
-                    names = [self.data.train.utts[clip] for clip in part]
-                    yield names, ids.tolist(), list(labels[:, None, :])
-
-        classes = len(self.config.task.classes)
-        top_k = min(self.config.distill.top_k, classes)
-        write_soft_labels(path, blocks(), classes, top_k, made_from)
-
-    def _label_identity(self, step: Step) -> dict:
-        """What a step's labels depend on."""
-        weights = (self.folder / step.teacher.name / "best.pt").read_bytes()
-        return {
-            "teacher": fingerprint(weights),
-            "corpus": self.data.train.fingerprint,
-            "crop_law": self.law(step.length).fingerprint(self.data.noise),
-            "view": self.config.distill.view,
-            "features": fingerprint(repr((self.computer.options, self.config.features.floor))),
-            "task": fingerprint(self.config.task.model_dump_json()),
-        }
-
-    def _identity(self, step: Step) -> dict:
+    def _identity(self, step: "Step | Node") -> dict:
         """What a resumed training must have in common with the run that it goes on."""
         config = self.config.model_dump(mode="json", exclude={"train"})
         keys = ("task", "features", "crops", "spec_augment")
@@ -292,11 +244,18 @@ class KeywordRun:
         identity["members"] = self.config.members_of(step)
         identity["corpus"] = self.data.train.fingerprint
         identity["noise"] = self.data.noise.fingerprint if self.data.noise else "none"
-        if step.teacher is None:
+        if not step.teachers:
             return identity
-        return identity | {"distill": config["distill"]} | self._label_identity(step)
+        if not config["distill"]["losses"]:  # as before there were any
+            del config["distill"]["losses"]
+        return identity | {"distill": config["distill"]} | label_identity(self, step)
 
-    def _loss(self, step: Step) -> Callable[[nn.Module, Batch], tuple[Tensor, dict]]:
+    def _loss(self, step: "Step | Node", student: nn.Module) -> Callable:
+        """What `fit` minimises: (model, batch) -> (loss, its terms)."""
+        distill, hard = self.config.distill, step.labels == "hard"
+        if hard and distill.losses:
+            raise InputError("distill.losses are of soft labels: leave out hard, or the losses")
+
         def clip_loss(model: nn.Module, batch: Batch):
             logits = model(batch.features).float()  # of each member of an ensemble
             return F.cross_entropy(
@@ -304,7 +263,6 @@ class KeywordRun:
             ), {}
 
         def teacher_loss(model: nn.Module, batch: Batch):
-            distill, hard = self.config.distill, step.labels == "hard"
             temperature = 1.0 if hard else distill.temperature
             logits = model(batch.features)
             loss = kd_loss(
@@ -312,9 +270,28 @@ class KeywordRun:
             )
             return loss, {}
 
-        return clip_loss if step.teacher is None else teacher_loss
+        if not step.teachers:
+            return clip_loss
+        return partial(self._composite, student) if distill.losses else teacher_loss
 
-    def _dev_accuracy(self, model: nn.Module, step: Step) -> float:
+    def _composite(self, student: nn.Module, model: nn.Module, batch: Batch):
+        """The sum of `distill.losses`; `model` is the student, as the loop wraps it."""
+        distill = self.config.distill
+        with outputs_of(student, distill.student_modules) as hidden:
+            logits = model(batch.features)
+        return sum_of_terms(
+            distill.losses,
+            logits,
+            batch.targets,
+            batch.labels,
+            hidden,
+            batch.hidden,
+            getattr(student, REGRESSORS, None),
+            batch.epoch,
+            {"temperature": distill.temperature, "alpha": distill.alpha},
+        )
+
+    def _dev_accuracy(self, model: nn.Module, step: "Step | Node") -> float:
         """Dev accuracy in % on best-energy crops (whole clips for the first teacher)."""
         pack = self.data.dev
         clips, labels = self.config.task.select(pack)

@@ -42,6 +42,10 @@ class Step:
     lengths: tuple[int, ...]
     labels: Labels
 
+    model = None  # the recipe's
+    sibling = 0  # with no other seed than the run's
+    generation = 0  # the root of a family
+
     @property
     def name(self) -> str:
         """`1000`, `1000-800-500` or `1000-800-500.hard`: also the name of its folder."""
@@ -57,6 +61,15 @@ class Step:
     def teacher(self) -> "Step | None":
         """The step whose network labels this one's crops; None where the clip's label serves."""
         return _step(self.lengths[:-1], self.labels) if len(self.lengths) > 1 else None
+
+    @property
+    def teachers(self) -> "tuple[Step, ...]":
+        return (self.teacher,) if self.teacher else ()
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the teachers."""
+        return (1.0,) * len(self.teachers)
 
 
 def _step(lengths: tuple[int, ...], labels: Labels) -> Step:

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from kdspeech.data.pack import WavePack
-from kdspeech.distill.keyword import CHUNK, KeywordRun
+from kdspeech.distill.family import Node
+from kdspeech.distill.keyword import KeywordRun
+from kdspeech.distill.labels import CHUNK
 from kdspeech.distill.plans import Step
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.hashing import fingerprint
@@ -23,12 +25,12 @@ from kdspeech.train import read_metrics
 PROTOCOLS = ("center", "best_energy", "sliding")
 
 
-def score_step(run: KeywordRun, step: Step, command: str) -> None:
+def score_step(run: KeywordRun, step: Step | Node, command: str) -> None:
     """Writes `posteriors.npz` and `score.json` into a trained step's folder, if need be."""
     model = run.trained_model(step)
     folder = run.folder / step.name
-    kind = "distilled" if step.teacher else "clip_label"
-    if step.lengths == (run.config.clip_ms,):
+    kind = "distilled" if step.teachers else "clip_label"
+    if run.config.is_first(step):
         kind = "teacher"
     seconds = sum(row["seconds"] for row in read_metrics(folder / "metrics.jsonl"))
     _write(run, folder, model, step, step.length, step.length, kind, seconds, command)
@@ -53,7 +55,7 @@ def _write(
     run: KeywordRun,
     folder: Path,
     model: nn.Module,
-    step: Step,
+    step: Step | Node,
     ms: int,
     shown_ms: int,
     kind: str,
@@ -96,7 +98,7 @@ def _write(
         part.write_text(json.dumps(score, indent=1) + "\n", encoding="utf-8")
 
 
-def _scored_from(run: KeywordRun, step: Step) -> str:
+def _scored_from(run: KeywordRun, step: Step | Node) -> str:
     """What a step's scores depend on: its weights, the data and how they are looked at."""
     weights = fingerprint((run.folder / step.name / "best.pt").read_bytes())
     packs = [pack.fingerprint for pack in run.data.splits().values()]

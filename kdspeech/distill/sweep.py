@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from kdspeech.distill.config import KeywordConfig
+from kdspeech.distill.family import Node
 from kdspeech.distill.keyword import KeywordData, KeywordRun
 from kdspeech.distill.plans import Labels, Plan, Step
 from kdspeech.distill.scoring import score_step, score_truncated
@@ -44,14 +45,16 @@ class Job:
         folder = Path(self.exp) / f"seed{seed}"
         return KeywordRun(self.config, KeywordData.open(self.data), folder, seed)
 
-    def metrics(self, seed: int, step: Step) -> Path:
+    def metrics(self, seed: int, step: Step | Node) -> Path:
         return Path(self.exp) / f"seed{seed}" / step.name / "metrics.jsonl"
 
 
-def finish_step(job: Job, seed: int, step: Step, *_teacher: str, progress: bool = False) -> str:
+def finish_step(
+    job: Job, seed: int, step: Step | Node, *_teacher: str, progress: bool = False
+) -> str:
     """Trains and scores a step unless that is done; goes on with one that was interrupted.
 
-    `_teacher` makes a cluster's scheduler wait for the step that this one learns from.
+    `_teacher` makes a cluster's scheduler wait for the steps that this one learns from.
     """
     run = job.run(seed)
     run.train(step, progress=progress)
@@ -61,7 +64,7 @@ def finish_step(job: Job, seed: int, step: Step, *_teacher: str, progress: bool 
 
 def run_steps(
     job: Job,
-    steps: Iterable[Step],
+    steps: Iterable[Step | Node],
     seeds: Sequence[int] = (0,),
     nj: int = 1,
     scheduler: str | None = None,
@@ -71,7 +74,8 @@ def run_steps(
 
     Args:
         job: what they share.
-        steps: teachers before their students, as `plans` gives them.
+        steps: teachers before their students, as `plans` gives them, or nodes of a `family`; a
+            teacher that is not among them must be trained.
         seeds: one run each.
         nj: worker processes on this machine, one torch thread each; 1 stays in this process.
         scheduler: address of a running Dask scheduler instead.
@@ -87,10 +91,10 @@ def run_steps(
     with open_client(nj, scheduler, RETRIES) as client:
         futures = {}
         for order, (seed, step) in enumerate(tasks):
-            teacher = [futures[seed, step.teacher]] if step.teacher else []
+            teachers = [futures[seed, t] for t in step.teachers if (seed, t) in futures]
             key = f"seed{seed}-{step.name}-{time.time_ns()}"
             futures[seed, step] = client.submit(
-                _finish_on_worker, job, seed, step, *teacher, key=key, priority=-order
+                _finish_on_worker, job, seed, step, *teachers, key=key, priority=-order
             )
         _watch(job, futures, progress)
 
@@ -159,7 +163,7 @@ def progressive(
     run_steps(job, plan.steps(labels), seeds, nj)
 
 
-def _finish_on_worker(job: Job, seed: int, step: Step, *teacher: str) -> str:
+def _finish_on_worker(job: Job, seed: int, step: Step | Node, *teacher: str) -> str:
     os.chdir(job.home)
     torch.set_num_threads(1)
     return finish_step(job, seed, step, *teacher)
@@ -191,7 +195,7 @@ def _ignore(_done: float, _text: str) -> None:
     """What moves the bar when there is none."""
 
 
-def _share_done(job: Job, seed: int, step: Step, future) -> float:
+def _share_done(job: Job, seed: int, step: Step | Node, future) -> float:
     if future.status == "finished":
         return 1.0
     path = job.metrics(seed, step)

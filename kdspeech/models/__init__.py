@@ -9,12 +9,15 @@ from kdspeech.models.build import MODELS, build_model
 from kdspeech.models.ds_cnn import DSCNN
 from kdspeech.models.ensemble import Ensemble
 from kdspeech.models.highway import DNN, HighwayDNN, build_acoustic_model
+from kdspeech.models.hooks import find_module, outputs_of
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
 from kdspeech.models.res import Res8, Res15
 from kdspeech.models.resnet import ResNet
+from kdspeech.models.shrink import SHRINK, shrink
 from kdspeech.models.tc_resnet import TCResNet
+from kdspeech.models.vgg import VGG
 
 __all__ = [
     "DNN",
@@ -28,10 +31,15 @@ __all__ = [
     "Res15",
     "Res8",
     "ResNet",
+    "SHRINK",
     "TCResNet",
+    "VGG",
     "build_acoustic_model",
     "build_model",
+    "find_module",
     "latency_ms",
     "num_macs",
     "num_parameters",
+    "outputs_of",
+    "shrink",
 ]

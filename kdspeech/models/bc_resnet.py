@@ -1,6 +1,8 @@
 """BC-ResNet (Kim, Chang, Lee & Sung 2021, "Broadcasted residual learning for efficient keyword
 spotting", Interspeech). Inside, tensors are (batch, channels, dim, frames)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,9 +10,10 @@ from torch.nn import functional as F
 from kdspeech.models.norm import InputNorm
 
 SUB_BANDS = 5
-# Table 1 of the paper: channels as a multiple of 8 * width, blocks, stride over frequency;
-# the dilation over time is 2^stage.
-STAGES = ((1.0, 2, 1), (1.5, 2, 2), (2.0, 4, 2), (2.5, 4, 1))
+# Table 1 of the paper: channels as a multiple of 8 * width, stride over frequency, blocks; the
+# dilation over time is 2^stage.
+STAGES = ((1.0, 1), (1.5, 2), (2.0, 2), (2.5, 1))
+BLOCKS = (2, 2, 4, 4)
 
 
 class SubSpectralNorm(nn.Module):
@@ -82,6 +85,7 @@ class BCResNet(nn.Module):
       dim: log-mel bands, a multiple of 40 (three halvings must leave whole sub-bands).
       width: multiplier of the channels.
       dropout: channel dropout in every block.
+      blocks: of each stage, 1 or more.
 
     Shape: (batch, frames, dim) -> (batch, num_classes). Takes any number of frames.
     """
@@ -89,11 +93,18 @@ class BCResNet(nn.Module):
     any_length = True
 
     def __init__(
-        self, num_classes: int = 12, dim: int = 40, width: float = 1, dropout: float = 0.1
+        self,
+        num_classes: int = 12,
+        dim: int = 40,
+        width: float = 1,
+        dropout: float = 0.1,
+        blocks: Sequence[int] = BLOCKS,
     ):
         super().__init__()
         if dim % 40:
             raise ValueError(f"bc_resnet takes 40 (or 80, ...) log-mel bands, got dim = {dim}")
+        if len(blocks) != len(STAGES) or min(blocks) < 1:
+            raise ValueError(f"blocks: one number, 1 or more, for each of 4 stages, got {blocks}")
         base = int(8 * width)
         self.norm = InputNorm(dim)
         self.first = nn.Sequential(
@@ -101,14 +112,14 @@ class BCResNet(nn.Module):
             nn.BatchNorm2d(2 * base),
             nn.ReLU(),
         )
-        blocks, inputs = [], 2 * base
-        for stage, (multiple, count, stride) in enumerate(STAGES):
+        layers, inputs = [], 2 * base
+        for stage, ((multiple, stride), count) in enumerate(zip(STAGES, blocks, strict=True)):
             channels = int(multiple * base)
             for i in range(count):
                 first_stride = stride if i == 0 else 1
-                blocks.append(BroadcastBlock(inputs, channels, first_stride, 2**stage, dropout))
+                layers.append(BroadcastBlock(inputs, channels, first_stride, 2**stage, dropout))
                 inputs = channels
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential(*layers)
         self.last = nn.Sequential(
             nn.Conv2d(inputs, inputs, 5, padding=(0, 2), groups=inputs, bias=False),
             nn.Conv2d(inputs, 4 * base, 1, bias=False),

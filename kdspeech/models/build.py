@@ -11,6 +11,7 @@ from kdspeech.models.mlp import MLP
 from kdspeech.models.res import Res8, Res15
 from kdspeech.models.resnet import ResNet
 from kdspeech.models.tc_resnet import TCResNet
+from kdspeech.models.vgg import VGG
 
 MODELS = {
     "res8": Res8,
@@ -20,6 +21,7 @@ MODELS = {
     "tc_resnet": TCResNet,
     "ds_cnn": DSCNN,
     "mlp": MLP,
+    "vgg": VGG,
 }
 
 

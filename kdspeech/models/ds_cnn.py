@@ -33,24 +33,34 @@ class DSCNN(nn.Module):
       dim: feature dimensions (the paper: 10 MFCC).
       size: "S", "M" or "L" of the paper's table.
       dropout: before the output layer (the paper's code: 0.2).
+      channels, blocks: other channels or another number of separable convs than the size's.
 
     Shape: (batch, frames, dim) -> (batch, num_classes). Takes any number of frames.
     """
 
     any_length = True
 
-    def __init__(self, num_classes: int = 12, dim: int = 40, size: str = "S", dropout: float = 0.2):
+    def __init__(
+        self,
+        num_classes: int = 12,
+        dim: int = 40,
+        size: str = "S",
+        dropout: float = 0.2,
+        channels: int | None = None,
+        blocks: int | None = None,
+    ):
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"ds_cnn size is one of {', '.join(SIZES)}, got {size!r}")
-        channels, stride, second_stride, count = SIZES[size]
+        size_channels, stride, second_stride, size_blocks = SIZES[size]
+        channels, blocks = channels or size_channels, blocks or size_blocks
         self.norm = InputNorm(dim)
         self.first = nn.Sequential(
             nn.Conv2d(1, channels, (10, 4), stride, padding=(5, 2), bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
         )
-        strides = [second_stride] + [(1, 1)] * (count - 1)
+        strides = [second_stride] + [(1, 1)] * (blocks - 1)
         self.blocks = nn.Sequential(*(_separable(channels, s) for s in strides))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(channels, num_classes)

@@ -41,24 +41,25 @@ class _Res(nn.Module):
 
 
 class Res8(_Res):
-    """res8: average pool of 4 frames x 3 dimensions after the first conv, 6 convs, no dilation.
+    """res8: average pool of 4 frames x 3 dimensions after the first conv, 6 convs (`layers`), no
+    dilation.
 
     110,307 parameters with 45 maps, 19,905 with 19 ("narrow"), for 12 classes.
 
     Shape: (batch, frames >= 4, dim >= 3) -> (batch, num_classes). Takes any number of frames.
     """
 
-    def __init__(self, num_classes: int = 12, dim: int = 40, maps: int = 45):
-        super().__init__(num_classes, dim, maps, dilations=[1] * 6, pool=(4, 3))
+    def __init__(self, num_classes: int = 12, dim: int = 40, maps: int = 45, layers: int = 6):
+        super().__init__(num_classes, dim, maps, dilations=[1] * layers, pool=(4, 3))
 
 
 class Res15(_Res):
-    """res15: 13 convs with dilation 2^floor(i/3), i = 0..12, no pool.
+    """res15: 13 convs (`layers`) with dilation 2^floor(i/3), i = 0..12, no pool.
 
     237,882 parameters with 45 maps, 42,648 with 19 ("narrow"), for 12 classes.
 
     Shape: (batch, frames, dim) -> (batch, num_classes). Takes any number of frames.
     """
 
-    def __init__(self, num_classes: int = 12, dim: int = 40, maps: int = 45):
-        super().__init__(num_classes, dim, maps, [2 ** (i // 3) for i in range(13)], pool=())
+    def __init__(self, num_classes: int = 12, dim: int = 40, maps: int = 45, layers: int = 13):
+        super().__init__(num_classes, dim, maps, [2 ** (i // 3) for i in range(layers)], pool=())

@@ -43,8 +43,13 @@ def load(path: Path) -> dict:
         raise InputError(f"{path}: not a checkpoint of kdspeech ({_first_line(error)})") from error
 
 
-def load_weights(model: nn.Module, path: str | Path) -> dict:
+def load_weights(model: nn.Module, path: str | Path, without: str | None = None) -> dict:
     """Sets a model's weights from best.pt or last.pt; returns the file's other content.
+
+    Args:
+      model: the network.
+      path: the file.
+      without: a submodule that training needed and the model does not have.
 
     Raises:
       InputError: no such file, or one of another model.
@@ -52,7 +57,10 @@ def load_weights(model: nn.Module, path: str | Path) -> dict:
     content = load(Path(path))
     if "model" not in content:
         raise InputError(f"{path}: not a checkpoint of kdspeech (it holds no model)")
-    set_weights(model, content.pop("model"), path)
+    weights = content.pop("model")
+    if without:
+        weights = {k: value for k, value in weights.items() if not k.startswith(f"{without}.")}
+    set_weights(model, weights, path)
     return content
 
 

@@ -16,6 +16,7 @@ import torch
 from tones import job, write_recipe
 
 from kdspeech.distill import Plan, Step, finish_step, run_steps, run_truncated
+from kdspeech.distill.labels import label_source
 from kdspeech.distill.scoring import posteriors
 from kdspeech.io.errors import InputError
 
@@ -99,7 +100,7 @@ def test_stored_labels_are_those_made_on_line(recipe, trained, tmp_path, view):
     stored = job(recipe, tmp_path, *options, "distill.store=true").run(0)
     stored.train(step)  # also from the store
     online = job(recipe, tmp_path, *options).run(0)
-    sources = [run._label_source(step) for run in (stored, online)]
+    sources = [label_source(run, step) for run in (stored, online)]
     for epoch in (0, 3):
         batches = [
             list(run._batches(s, epoch, epoch))
