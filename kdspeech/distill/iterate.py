@@ -117,7 +117,8 @@ class Search:
         for node in alive[len(kept) :]:
             self.status[node] = "passed over"
         if not kept:
-            self.ended = f"generation {born[0].generation} has none that is to be made smaller"
+            found = sorted({self.status[node] for node in born})
+            self.ended = f"generation {born[0].generation} is {' or '.join(found)}"
         self.save()
         return kept
 
