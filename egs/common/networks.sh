@@ -171,8 +171,8 @@ if wants 13; then
         "$student" "$seed" --set "distill.teachers=[$exp/$by]" --set "distill.q=${pair%,*}" \
         --set "distill.temperature=${pair#*,}"
     done
-    all_done
   done
+  all_done
 fi
 
 if wants 14 && [ -n "$smbr" ]; then
