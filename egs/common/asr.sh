@@ -9,8 +9,6 @@
 : "${exp:=exp}"                   # models, graphs, lattices and results go here
 : "${lm_text:=}"                  # more text for the language model
 : "${prepare_script:=local/prepare.sh}"
-# shellcheck source=egs/common/network_settings.sh
-. ../common/network_settings.sh
 
 usage() {
   cat <<USAGE
@@ -31,10 +29,10 @@ Stages
   9  score    word error rates, LM scale and insertion penalty chosen on dev or fixed in --conf
 
   10 frames     features of the training speech, at other speeds too, packed for networks
-  11 networks   DNN and highway DNN by cross-entropy: ${networks:-"(none)"}
+  11 networks   DNN and highway DNN by cross-entropy (conf/networks.sh says which)
   12 sequence   lattices with a unigram; sMBR and MMI
-  13 frame-kd   ${student:-a student} learns posteriors of ${teacher:-a teacher}
-  14 sequence-kd  the student learns lattices; sMBR after distillation
+  13 frame-kd   a student learns the posteriors of a teacher
+  14 sequence-kd  a student learns lattices; sMBR after distillation
   15 adapt      networks adapted to each speaker
 
   16 report     one self-contained page: $exp/report.html

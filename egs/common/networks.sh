@@ -1,11 +1,28 @@
 # shellcheck shell=bash disable=SC2154
 # The network stages of a speech recognition recipe, for asr.sh: from the speaker-adapted Gaussian
-# system to small students. network_settings.sh has what a recipe sets; dnn.yaml, sequence.yaml and
-# adapt.yaml in conf/ (for the embedded corpus in conf/embedded/) say how networks are trained. A
-# system that has been scored is not made again; to make it again, remove its directory.
+# system to small students. Which networks there are, a recipe says in conf/networks.sh (for the
+# embedded corpus in conf/embedded/); dnn.yaml, sequence.yaml and adapt.yaml beside it say how they
+# are trained. A system that has been scored is not made again; to make it again, remove its
+# directory.
 
 networks_conf=conf
 if [ "$conf" = conf/embedded.yaml ]; then networks_conf=conf/embedded; fi
+# shellcheck source=/dev/null
+if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
+
+# What networks.sh may set, and what it is otherwise. Without `networks` these stages do nothing.
+: "${gmm:=tri3b}"                  # its alignments, tree and transforms
+: "${networks:=}"                  # trained with cross-entropy: "HDNN-H512-L6 DNN-H512-L6 ..."
+: "${teacher:=${networks%% *}}"
+: "${student:=${networks##* }}"
+: "${smbr=$networks}"              # networks that are trained further with sMBR; "" for none
+: "${mmi:=}"                       # ... with MMI
+: "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
+: "${kd_best:=0,1}"                # the pair that is taken from there on
+: "${adapted:=}"                   # systems that are adapted to speakers
+: "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"
+: "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
+: "${seeds:=0}"                    # of the networks; further ones end in _seed1 and so on
 ali=$exp/${gmm}_ali_networks
 frames=$exp/frames
 
@@ -28,12 +45,18 @@ teacher_of() {
   esac
 }
 
-# At most nj commands at a time: `beside COMMAND`; in the end `all_done`. An error ends the script.
+# At most nj commands at a time: `beside COMMAND ...`, in the end `all_done`. An error ends the script.
 beside() {
   while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do wait -n; done
   "$@" &
+  started+=("$!")
 }
-all_done() { while [ -n "$(jobs -p)" ]; do wait -n; done; }
+all_done() {
+  local pid
+  for pid in "${started[@]}"; do wait "$pid"; done
+  started=()
+}
+started=()
 
 # Decodes dev and test with a network and scores: decode_network SYSTEM. What comes after a dot is an
 # adaptation: its speakers' networks are in adapted_dev and adapted_test.
@@ -182,11 +205,12 @@ if wants 14 && [ -n "$smbr" ]; then
     plain=$(system_of "$student" "$seed")
     distilled=$(system_of "${student}_kd_q${kd_best%,*}_t${kd_best#*,}" "$seed")
     own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")
-    decode_train "$distilled"
+    for system in "$plain" "$distilled"; do beside decode_train "$system"; done
+    all_done
     beside train_further "$(system_of "${student}_skd" "$seed")" "$plain" "$plain" \
-      "${own[@]}" --set criterion=kd
+      "${own[@]}" --set criterion=kd --set ce_weight=0
     beside train_further "$(system_of "${student}_kd_skd" "$seed")" "$distilled" "$distilled" \
-      "${own[@]}" --set criterion=kd
+      "${own[@]}" --set criterion=kd --set ce_weight=0
     beside train_further "$(system_of "${student}_kd_smbr" "$seed")" "$distilled" "$distilled" \
       --set criterion=smbr --set "train.seed=$seed"
     beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" "$distilled" \
