@@ -158,8 +158,7 @@ def iterate(
     with one (all that are given) it returns the best network within. Finished networks are kept.
     Writes EXP/family.json, family.md, family.svg and pareto.svg.
     """
-    from kdspeech.distill import Limits
-    from kdspeech.distill import iterate as search
+    from kdspeech.distill import Limits, iterative
     from kdspeech.io.errors import InputError
     from kdspeech.report.family import print_family, save_family
 
@@ -167,7 +166,8 @@ def iterate(
         parameters=max_params, macs=max_macs, latency_ms=max_latency_ms, size_kb=max_size_kb
     )
     job = _job(config, data, exp, overrides)
-    family = search(job, limits, max_drop, _seeds(seeds), nj, scheduler)
+    sizes = (limits, max_drop, _seeds(seeds), nj, scheduler)
+    family = iterative(job.config, data, exp, *sizes, job.command)
     save_family(family, exp)
     print_family(family)
     if family["best"] is None:

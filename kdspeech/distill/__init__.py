@@ -4,7 +4,7 @@ from kdspeech.distill.config import KeywordConfig
 from kdspeech.distill.costs import Limits
 from kdspeech.distill.examples import write_examples
 from kdspeech.distill.family import Node
-from kdspeech.distill.iterate import iterate
+from kdspeech.distill.iterate import iterative
 from kdspeech.distill.keyword import KeywordData, KeywordRun
 from kdspeech.distill.plans import PAPER_CHAINS, PAPER_DIRECT, Plan, Step, sweep_steps
 from kdspeech.distill.sweep import Job, finish_step, progressive, run_steps, run_truncated
@@ -23,7 +23,7 @@ __all__ = [
     "SoftLabelStore",
     "Step",
     "finish_step",
-    "iterate",
+    "iterative",
     "progressive",
     "run_steps",
     "run_truncated",

@@ -28,7 +28,6 @@ class Node:
     teachers: "tuple[Step | Node, ...]" = field(default=(), compare=False)
     weights: tuple[float, ...] = field(default=(), compare=False)
     sibling: int = field(default=0, compare=False)
-    way: str = field(default="", compare=False)
 
     @property
     def labels(self) -> Labels:
@@ -75,7 +74,7 @@ def children_of(
         for sibling in range(generation.siblings if form else 0):
             more = f"_{sibling}" if sibling else ""
             name = f"{parent.name}.{tag(child)}{more}{mark}"
-            born.append(Node(name, *form, parent, teachers, weights, sibling, tag(child)))
+            born.append(Node(name, *form, parent, teachers, weights, sibling))
     return born
 
 

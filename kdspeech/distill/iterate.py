@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdspeech.distill.compare import Gap, paired_gap
-from kdspeech.distill.config import GenerationConfig
+from kdspeech.distill.config import GenerationConfig, KeywordConfig
 from kdspeech.distill.costs import Costs, Limits
 from kdspeech.distill.family import Node, children_of
 from kdspeech.distill.plans import Plan, Step
@@ -21,13 +21,16 @@ from kdspeech.io.atomic import atomic_path
 AXES = ("parameters", "macs", "latency_ms")  # of the Pareto fronts
 
 
-def iterate(
-    job: Job,
+def iterative(
+    config: KeywordConfig,
+    data: str | Path,
+    exp: str | Path,
     limits: Limits | None = None,
     max_drop: float | None = None,
     seeds: Sequence[int] = (0,),
     nj: int = 1,
     scheduler: str | None = None,
+    command: str = "kdspeech.distill.iterative",
     progress: bool = True,
 ) -> dict:
     """Searches by the recipe's `iterate` section; writes `exp/family.json` and returns its content.
@@ -35,22 +38,25 @@ def iterate(
     Run again after it was killed, or with a longer plan, it keeps the networks that are finished.
 
     Args:
-      job: recipe, data and `exp`; networks go to `exp/seed<k>/<name>/`.
+      config: the recipe.
+      data: folder with the packs.
+      exp: folder for the results; networks go to `exp/seed<k>/<name>/`.
       limits: a budget. The outcome is the best network on dev within it; accuracy then has no
         bound unless `max_drop` is given.
       max_drop: points of dev accuracy below the root; the recipe's where there is no budget.
       seeds: every network is trained with each; decisions are on their mean.
       nj, scheduler, progress: see `run_steps`; the children of a generation train in parallel.
+      command: for the record.
 
     Raises:
       InputError: no network that the plan can come to meets the budget: names the nearest one.
     """
-    limits = limits or Limits()
+    job, limits = Job(config, str(data), str(exp), command), limits or Limits()
     if max_drop is None and not limits.given():
-        max_drop = job.config.iterate.max_drop
+        max_drop = config.iterate.max_drop
     search = Search(job, limits, max_drop, tuple(seeds), nj, scheduler, progress)
     if limits.given():
-        check_budget(job.config, search.root, search.costs, limits)
+        check_budget(config, search.root, search.costs, limits)
     search.grow()
     search.train(search.baselines().values())
     return search.save(finished=True)
@@ -237,7 +243,6 @@ class Search:
             "name": node.name,
             "generation": node.generation,
             "parent": node.parent.name if isinstance(node, Node) else None,
-            "way": node.way if isinstance(node, Node) else "",
             "teachers": [teacher.name for teacher in node.teachers],
             "weights": list(node.weights),
             "model": model.model_dump(),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kdspeech.io.atomic import atomic_path
 from kdspeech.report.drawing import INK, MUTED, SERIES, styled
@@ -56,9 +57,7 @@ def family_table(family: dict) -> Table:
                 *_costs(node),
                 Cell(f"{node['size_kb']:,.1f}"),
                 Cell(f"{node['dev']:.2f}"),
-                Cell(
-                    f"{-drop['value']:+.2f}", detail=f"({-drop['high']:+.2f}, {-drop['low']:+.2f})"
-                ),
+                _signed(0 - drop["value"], 0 - drop["high"], 0 - drop["low"]),
                 Cell(f"{node['test']:.2f}"),
                 Cell(node["status"]),
             ]
@@ -89,17 +88,22 @@ def baseline_table(family: dict) -> Table:
     rows = [[*chain, Cell(f"{best['test']:.2f}"), Cell(""), Cell("")]]
     for row in family["baselines"]:
         gap = row["chain_minus_it"]
-        difference = Cell(f"{gap['value']:+.2f}", detail=f"({gap['low']:+.2f}, {gap['high']:+.2f})")
+        difference = _signed(gap["value"], gap["low"], gap["high"])
         cells = [Cell(row["what"]), Cell(row["name"]), Cell(f"{row['dev']:.2f}")]
         rows.append([*cells, Cell(f"{row['test']:.2f}"), difference, Cell(f"{gap['above']:.3f}")])
     header = ["how", "network", "dev %", "test %", "chain minus it", "P(chain better)"]
-    note = f"Test, {len(family['seeds'])} seeds; interval and P over clips, for these seeds."
+    seeds = ", ".join(map(str, family["seeds"]))
+    note = f"Test, seeds {seeds}; interval and P over clips, for these seeds."
     return Table("The same architecture", header, rows, labels=2, note=note)
 
 
 def _costs(node: dict) -> list[Cell]:
     numbers = (f"{node['parameters']:,}", f"{node['macs']:,}", f"{node['latency_ms']:.2f}")
     return [Cell(str(node["length_ms"])), *map(Cell, numbers)]
+
+
+def _signed(value: float, low: float, high: float) -> Cell:
+    return Cell(f"{value:+.2f}", detail=f"({low:+.2f}, {high:+.2f})")
 
 
 def _teachers(node: dict) -> str:
@@ -128,7 +132,12 @@ def pareto_figure(family: dict) -> Figure:
     axes = figure.subplots(1, len(AXIS_NAMES), sharey=True)
     for ax, (axis, label) in zip(axes, AXIS_NAMES.items(), strict=True):
         _draw_front(ax, family, axis)
-        ax.set(xscale="log", xlabel=label)
+        ax.set_xlabel(label)
+        costs = [node[axis] for node in family["nodes"]]
+        if max(costs) > 10 * min(costs):
+            ax.set_xscale("log")
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0].set_ylabel("dev accuracy, %")
     return figure
 
@@ -160,17 +169,25 @@ def family_tree(family: dict) -> Figure:
     for node in family["nodes"]:
         x, y = places[node["name"]]
         for teacher, weight in zip(node["teachers"], node["weights"], strict=True):
-            tx, ty = places[teacher]
-            ax.plot([tx, x], [ty, y], color=MUTED, linewidth=0.6 + 1.4 * weight, zorder=1)
+            _draw_line(ax, places[teacher], (x, y), weight)
         _draw_node(ax, node, x, y, node["name"] == family["best"])
     ax.set(xlim=(-0.6, columns - 0.4), ylim=(rows - 0.5, -0.5))
     ax.set_axis_off()
     return figure
 
 
+def _draw_line(ax: Axes, teacher: tuple, student: tuple, weight: float) -> None:
+    """As thick as the teacher's weight; around the generations between."""
+    bend = 0.25 if student[1] - teacher[1] > 1 else 0.0
+    style = {"arrowstyle": "-", "color": MUTED, "connectionstyle": f"arc3,rad={bend}"}
+    style["linewidth"] = 0.6 + 1.4 * weight
+    ax.annotate("", student, teacher, arrowprops=style, zorder=1)
+
+
 def _draw_node(ax: Axes, node: dict, x: float, y: float, best: bool) -> None:
-    way = node["way"] or node["name"]
-    text = f"{way}\n{node['parameters']:,} parameters\n{node['dev']:.2f} %"
+    text = (
+        f"{node['name'].rpartition('.')[2]}\n{node['parameters']:,} parameters\n{node['dev']:.2f} %"
+    )
     colour = SERIES[1] if best else MUTED if node["status"] == "broken" else INK
     line = "--" if node["status"] == "broken" else "-"
     box = {"boxstyle": "round", "facecolor": "white", "edgecolor": colour, "linestyle": line}

@@ -1,6 +1,7 @@
 """The search for a smaller network, on clips of pure tones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from tones import job, write_recipe
 from typer.testing import CliRunner
 
 from kdspeech.cli.main import app
-from kdspeech.distill import Limits, Node, Step, iterate, sweep
+from kdspeech.config import load_config
+from kdspeech.distill import KeywordConfig, Limits, Node, Plan, Step, iterative, sweep
 from kdspeech.distill.compare import paired_gap
 from kdspeech.distill.config import GenerationConfig
 from kdspeech.distill.family import ancestors, children_of
 from kdspeech.distill.iterate import Search, pareto_front
 from kdspeech.distill.labels import mean_log_probs
+from kdspeech.distill.reach import reachable_forms
 from kdspeech.io.errors import InputError
 from kdspeech.models import num_parameters
 
@@ -26,6 +29,12 @@ def halving(recipe, exp, times=2, *more):
     return job(recipe, exp, *SMALL, HALVES.replace("TIMES", str(times)), *more)
 
 
+def iterate(this, limits=None, **options):
+    """The search of a job."""
+    config, data, exp = this.config, this.data, this.exp
+    return iterative(config, data, exp, limits, command="test", progress=False, **options)
+
+
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_recipe(tmp_path_factory.mktemp("recipe"))
@@ -35,7 +44,7 @@ def recipe(tmp_path_factory):
 def searched(recipe, tmp_path_factory):
     """A search of two generations that loses nothing it may not lose."""
     exp = tmp_path_factory.mktemp("exp")
-    return exp, iterate(halving(recipe, exp), max_drop=100, progress=False)
+    return exp, iterate(halving(recipe, exp), max_drop=100)
 
 
 def finished(exp, seed=0):
@@ -61,7 +70,7 @@ def test_a_line_of_parents_and_children(searched):
 def test_a_longer_plan_keeps_what_is_finished(recipe, searched):
     exp, _ = searched
     before = finished(exp)
-    family = iterate(halving(recipe, exp, 3), max_drop=100, progress=False)
+    family = iterate(halving(recipe, exp, 3), max_drop=100)
     after = finished(exp)
     assert {name: after[name] for name in before} == before
     assert family["best"] == "400.w50.w50.w50"
@@ -91,10 +100,10 @@ def test_a_killed_search_goes_on(recipe, tmp_path, monkeypatch):
     this = halving(recipe, tmp_path, 1, "iterate.baselines=false")
     monkeypatch.setattr(sweep, "score_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        iterate(this, max_drop=100, progress=False)
+        iterate(this, max_drop=100)
     monkeypatch.undo()
     before = finished(tmp_path)
-    family = iterate(this, max_drop=100, progress=False)
+    family = iterate(this, max_drop=100)
     assert finished(tmp_path) == before and before.keys() == {"400", "400.w50"}
     assert family["finished"] and family["best"] == "400.w50"
 
@@ -103,7 +112,7 @@ def test_seeds_siblings_and_all_ancestors(recipe, tmp_path):
     plan = "iterate.plan=[{children: [{by: width, factor: 0.5}], siblings: 2, times: 1}, "
     plan += "{children: [{by: same}, {by: length, factor: 0.5}], teachers: ancestors}]"
     this = job(recipe, tmp_path, *SMALL, plan, "iterate.baselines=false", "distill.view=pad")
-    family = iterate(this, max_drop=100, seeds=[0, 1], progress=False)
+    family = iterate(this, max_drop=100, seeds=[0, 1])
     names = [node["name"] for node in family["nodes"]]
     assert names[:3] == ["400", "400.w50", "400.w50_1"]
     kept = next(n["name"] for n in family["nodes"][1:3] if n["status"] == "alive")
@@ -123,7 +132,7 @@ def test_seeds_siblings_and_all_ancestors(recipe, tmp_path):
 def test_a_budget_that_none_can_meet(recipe, tmp_path, limits):
     nearest = r"\[.*\]" if "latency_ms" in limits else r"\[4, 4\]"
     with pytest.raises(InputError, match=rf"none of the 3 .* Nearest is mlp hidden={nearest}"):
-        iterate(halving(recipe, tmp_path), Limits(**limits), progress=False)
+        iterate(halving(recipe, tmp_path), Limits(**limits))
     assert not (tmp_path / "seed0").exists()  # nothing was trained
 
 
@@ -175,6 +184,14 @@ def test_a_budget_that_the_search_did_not_reach(recipe, tmp_path):
     search = told(recipe, tmp_path, Limits(parameters=8_000), times=1)
     assert "no trained network is within the budget" in search.outcome()
     assert "nearest is 400.w50: parameters 12,925" in search.outcome()
+
+
+def test_the_recipe_of_speech_commands_has_something_to_search():
+    path = Path(__file__).parents[2] / "egs" / "speech_commands" / "conf" / "iterate.yaml"
+    config = load_config(KeywordConfig, path)
+    forms = reachable_forms(config, Plan.parse(config.plan).steps()[0])
+    channels = [model.options["channels"] for model, _ in forms]
+    assert channels[:3] == [[32, 64, 128], [22, 45, 90], [32, 128]] and len(channels) > 10
 
 
 # Who teaches whom.
