@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 PROGRAM = """
-import time
+import signal, time
 from kdspeech.parallel import open_client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it
 with open_client(2) as client:
     waiting = [client.submit(time.sleep, 60, key=str(i)) for i in range(2)]
     while sum(map(len, client.processing().values())) < 2:
