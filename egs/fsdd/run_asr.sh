@@ -11,11 +11,5 @@ title="Spoken digits of unseen speakers (FSDD)"
 data=data_asr
 exp=exp_asr
 prepare_script=local/prepare_asr.sh
-networks="HDNN-H256-L6 HDNN-H128-L6"
-smbr=  # no sequence training
-kd_grid="0,1"
-adapted="HDNN-H128-L6 HDNN-H128-L6_kd_q0_t1"
-adaptations="gates_ce all_ce"
-seeds="0 1"
 # shellcheck source=egs/common/asr.sh
 . ../common/asr.sh
