@@ -1,5 +1,6 @@
 #include "feat/options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <sstream>
@@ -91,8 +92,11 @@ void CheckCepstra(const FeatureOptions& options) {
   }
   CheckFinite("compress_factor", options.compress_factor);
   CheckFinite("cepstral_scale", options.cepstral_scale);
-  if (options.lpc_order < 1 || options.lpc_order > 512) {
-    Refuse("lpc_order", options.lpc_order, "must lie in [1, 512]");
+  // The spectrum has 2 (num_mel_bins + 1) points; beyond that its predictor is not stable.
+  const int largest = 2 * options.mel.num_mel_bins + 1;
+  if (options.lpc_order < 1 || options.lpc_order > std::min(largest, 512)) {
+    Refuse("lpc_order", options.lpc_order,
+           "must lie in [1, 512], not above 2 num_mel_bins + 1 = " + std::to_string(largest));
   }
   if (options.num_ceps > options.lpc_order + 1) {
     Refuse("num_ceps", options.num_ceps,

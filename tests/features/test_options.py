@@ -93,6 +93,7 @@ def test_missing_conf_file(tmp_path):
         (Mfcc, dict(use_energy=1), "use_energy = 1: must be of type bool"),
         (Mfcc, dict(window_type="hann"), "window_type = hann: must be one of hamming"),
         (Mfcc, dict(lpc_order=3), "Mfcc has no option lpc_order"),
+        (Plp, dict(lpc_order=48), "lpc_order = 48: .* num_mel_bins . 1 = 47"),
         (Plp, dict(num_ceps=14), "num_ceps = 14: cannot be larger than lpc_order . 1 = 13"),
         (Plp, dict(compress_factor=0.0), "compress_factor"),
         (Fbank, dict(num_mel_bins=2), "num_mel_bins = 2: must be at least 3"),
