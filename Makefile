@@ -12,7 +12,7 @@ CXX_FILES := $(shell git ls-files 'csrc/*.cc' 'csrc/*.h')
 
 demo: setup
 	egs/speech_commands/run.sh --corpus embedded --data exp/demo/data --exp exp/demo \
-	  --conf conf/ensemble.yaml --set teacher.members=1 --set teacher.epochs=25 \
+	  --set teacher.members=1 --set teacher.epochs=25 \
 	  --set train.epochs=25 --set train.warmup_epochs=2
 
 test: setup sanitize pytest

@@ -26,7 +26,8 @@ Stages
   6  tri3b    speaker-adaptive training on fMLLR features
   7  graphs   HCLG of each of them
   8  decode   dev, if there is one, and test, tri3b in two passes with fMLLR
-  9  score    word error rates, LM scale and insertion penalty chosen on dev or fixed in --conf
+  9  score    word error rates, LM scale and insertion penalty chosen on dev or fixed in --conf;
+              the report as it is by then
 
   10 frames     features of the training speech, at other speeds too, packed for networks
   11 networks   DNN and highway DNN by cross-entropy (conf/networks.sh says which)
@@ -81,6 +82,14 @@ evaluated() {
   for split in dev test; do
     if [ -d "$data/$split" ]; then echo "$split"; fi
   done
+}
+
+# One page of every system that has been scored.
+report() {
+  local reference=()
+  if [ -f conf/kaldi.yaml ]; then reference=(--reference conf/kaldi.yaml); fi
+  kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" \
+    "${markdown[@]}" "${reference[@]}" "$@"
 }
 
 if runs 0; then
@@ -186,6 +195,7 @@ if runs 9; then
     kds score "$data/test" "$model/graph" "$model/decode_test$pass" --system "$system" \
       "${tuned_on[@]}" "${score[@]}"
   done
+  report
 fi
 
 # shellcheck source=egs/common/networks.sh
@@ -193,10 +203,7 @@ fi
 
 if runs 16; then
   echo "== stage 16: report"
-  reference=()
-  if [ -f conf/kaldi.yaml ]; then reference=(--reference conf/kaldi.yaml); fi
   claims=()
   if [ -f conf/claims.yaml ]; then claims=(--claims conf/claims.yaml); fi
-  kds report-asr "$exp" --data "$data" --title "$title" --command "$command_line" \
-    "${markdown[@]}" "${reference[@]}" "${claims[@]}"
+  report "${claims[@]}"
 fi
