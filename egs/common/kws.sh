@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The stages of a keyword-spotting recipe. A recipe's run.sh sets its own defaults, then sources
-# this file from its folder; what is the corpus's own stands in its local/ and conf/.
+# this file from its folder; what is the corpus's own stands in its local/ and conf/. The search of
+# stages 7 and 8 takes hours and is not of the default run.
 
 : "${title:=Keyword spotting}"     # of the report
 : "${corpus:=embedded}"           # embedded, download, or the folder of a corpus that is there
@@ -10,6 +11,8 @@
 : "${labels:=soft}"               # soft or hard
 : "${sweep:=false}"               # true: every chain of the recipe, not its one plan
 : "${seeds:=0}"                   # e.g. 0,1,2
+: "${iterate_conf:=conf/iterate.yaml}"   # the search for a smaller network
+: "${stop_stage:=6}"
 
 usage() {
   cat <<EOF
@@ -24,11 +27,15 @@ Stages
   4  baselines  the shorter inputs without distillation
   5  score      accuracy, intervals and confusion: exp/*/results.json and the tables
   6  report     one self-contained page: exp/*/report.html
+Only where they are asked for, by --stage 7 or --stop-stage 8, as they take long:
+  7  iterate    a smaller network with a smaller input, generation by generation (docs/iterate.md)
+  8  family     the page of that search: exp/*/iterate/report.html
 
 Options (with their values now)
   --corpus $corpus    embedded, download or DIR
   --stage $stage  --stop-stage $stop_stage
-  --conf $conf  --data $data  --exp $exp
+  --conf $conf  --iterate-conf $iterate_conf
+  --data $data  --exp $exp
   --plan ${plan:-"(the recipe's)"}  --labels $labels  --sweep $sweep
   --set section.key=value    over the recipe's configuration; may be repeated
   --seeds $seeds  --nj $nj  --results ${results:-"(none)"}
@@ -36,7 +43,7 @@ Relative paths start from $PWD; --corpus also from where you stand.
 EOF
 }
 
-takes="--plan --labels --sweep --seeds"
+takes="--plan --labels --sweep --seeds --iterate-conf"
 # shellcheck source=egs/common/options.sh
 . ../common/options.sh
 from_the_user corpus
@@ -47,7 +54,10 @@ case "$sweep" in
   *) echo "$0: --sweep $sweep: true or false" >&2; exit 1 ;;
 esac
 
-common=(--config "$conf" --data "$data/packs" --exp "$exp" --seeds "$seeds" --nj "$nj" "${sets[@]}")
+if [ "$stage" -gt 6 ] && [ "$stop_stage" -eq 6 ]; then stop_stage=8; fi
+
+shared=(--data "$data/packs" --seeds "$seeds" --nj "$nj" "${sets[@]}")
+common=(--config "$conf" --exp "$exp" "${shared[@]}")
 
 if runs 0; then
   echo "== stage 0: prepare $corpus"
@@ -96,4 +106,17 @@ fi
 if runs 6; then
   echo "== stage 6: report"
   kds report "$exp" --title "$title" --command "$command_line" "${markdown[@]}"
+fi
+
+if runs 7; then
+  echo "== stage 7: iterate"
+  kds distill iterate --config "$iterate_conf" --exp "$exp/iterate" "${shared[@]}"
+fi
+
+if runs 8; then
+  echo "== stage 8: family"
+  conf=$iterate_conf results=${results:+${results%.md}-iterate.md}
+  markdown_options
+  kds report "$exp/iterate" --title "$title: a smaller network with a smaller input" \
+    --command "$command_line" "${markdown[@]}"
 fi

@@ -66,14 +66,21 @@ def report(
 ) -> None:
     """Make EXP/report.html, one self-contained page, and print its absolute path last.
 
-    Scores the experiment anew and writes EXP/results.json beside it.
+    Scores the experiment anew and writes EXP/results.json beside it. Of a search (EXP/family.json)
+    the page shows the family.
     """
     from kdspeech.report.experiment import read_experiment
+    from kdspeech.report.family_page import read_family
     from kdspeech.report.markdown import render_markdown, save_markdown
     from kdspeech.report.page import save_page
     from kdspeech.report.results import compute_results, load_results, save_results
 
     text = read_notes(notes)
+    family = read_family(directory)
+    if family:
+        title = title or f"Iterative distillation: {directory.resolve().name}"
+        _report_family(family, directory, title, command, results_md, text)
+        return
     experiment = read_experiment(directory)
     save_results(compute_results(experiment, protocol), directory / "results.json")
     results = load_results(directory / "results.json")
@@ -84,6 +91,18 @@ def report(
         typer.echo(results_md)
     save_page(experiment, results, directory / "report.html", title, commands, text)
     typer.echo((directory / "report.html").absolute())
+
+
+def _report_family(family: dict, exp: Path, title, commands, results_md, notes: str) -> None:
+    from kdspeech.report.family_page import family_results, save_family_page
+    from kdspeech.report.markdown import save_markdown
+
+    commands = commands or [family["command"]]
+    if results_md:
+        save_markdown(family_results(family, exp, title, commands, notes), results_md)
+        typer.echo(results_md)
+    save_family_page(family, exp, exp / "report.html", title, commands, notes)
+    typer.echo((exp / "report.html").absolute())
 
 
 def read_notes(path: Path | None) -> str:

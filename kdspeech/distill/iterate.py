@@ -251,9 +251,14 @@ class Search:
             "latency_ms": self._latency(node),
             "dev": round(self.accuracy(node), 3),
             "test": round(self.accuracy(node, "test"), 3),
+            "per_seed": self._per_seed(node),
             "drop": {key: round(value, 4) for key, value in drop._asdict().items()},
             "status": self.status[node],
         }
+
+    def _per_seed(self, node: Step | Node) -> list[float]:
+        """Test accuracies."""
+        return [round(100 * float(right.mean()), 3) for right in self.right(node, "test")]
 
     def _latency(self, node: Step | Node) -> float:
         """As the budget has it, else the least of the seeds' scores."""
@@ -275,7 +280,7 @@ class Search:
                     "name": node.name,
                     "dev": round(self.accuracy(node), 3),
                     "test": round(self.accuracy(node, "test"), 3),
-                    "per_seed": [round(100 * float(r.mean()), 3) for r in self.right(node, "test")],
+                    "per_seed": self._per_seed(node),
                     "chain_minus_it": {k: round(v, 4) for k, v in gap._asdict().items()},
                 }
             )

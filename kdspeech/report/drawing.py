@@ -13,11 +13,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, GRID = "#1b1f23", "#5e6671", "#d6dbe1"
+INK, MUTED, GRID, CARD = "#1b1f23", "#5e6671", "#d6dbe1", "#fefefe"
 SERIES = ("#1f5fc1", "#c8540b", "#14794a", "#9c2a94", "#8a6d00", "#0e7c86")
 """Hues that differ for the colour-blind as well; no figure needs more lines than these."""
 
-_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {c: f"s{i}" for i, c in enumerate(SERIES)}
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", CARD: "card"}
+_VARIABLES |= {colour: f"s{i}" for i, colour in enumerate(SERIES)}
 _STYLE = {
     "svg.fonttype": "none",
     "font.size": 9,

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdspeech.io.atomic import atomic_path
-from kdspeech.report.drawing import INK, MUTED, SERIES, styled
+from kdspeech.report.drawing import CARD, INK, MUTED, SERIES, styled
 from kdspeech.report.table import Cell, Table, to_markdown, to_rich
 
 AXIS_NAMES = {"parameters": "parameters", "macs": "multiply-adds", "latency_ms": "latency, ms"}
@@ -85,16 +85,22 @@ def baseline_table(family: dict) -> Table:
     """The same architecture from scratch, in one step and by the chain."""
     best = next(node for node in family["nodes"] if node["name"] == family["best"])
     chain = [Cell("iterated chain"), Cell(best["name"]), Cell(f"{best['dev']:.2f}")]
-    rows = [[*chain, Cell(f"{best['test']:.2f}"), Cell(""), Cell("")]]
+    rows = [[*chain, Cell(f"{best['test']:.2f}"), _each_seed(best), Cell(""), Cell("")]]
     for row in family["baselines"]:
         gap = row["chain_minus_it"]
         difference = _signed(gap["value"], gap["low"], gap["high"])
         cells = [Cell(row["what"]), Cell(row["name"]), Cell(f"{row['dev']:.2f}")]
-        rows.append([*cells, Cell(f"{row['test']:.2f}"), difference, Cell(f"{gap['above']:.3f}")])
-    header = ["how", "network", "dev %", "test %", "chain minus it", "P(chain better)"]
+        cells += [Cell(f"{row['test']:.2f}"), _each_seed(row)]
+        rows.append([*cells, difference, Cell(f"{gap['above']:.3f}")])
+    header = ["how", "network", "dev %", "test %", "each seed"]
+    header += ["chain minus it", "P(chain better)"]
     seeds = ", ".join(map(str, family["seeds"]))
     note = f"Test, seeds {seeds}; interval and P over clips, for these seeds."
     return Table("The same architecture", header, rows, labels=2, note=note)
+
+
+def _each_seed(row: dict) -> Cell:
+    return Cell(", ".join(f"{value:.2f}" for value in row["per_seed"]))
 
 
 def _costs(node: dict) -> list[Cell]:
@@ -190,7 +196,7 @@ def _draw_node(ax: Axes, node: dict, x: float, y: float, best: bool) -> None:
     )
     colour = SERIES[1] if best else MUTED if node["status"] == "broken" else INK
     line = "--" if node["status"] == "broken" else "-"
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": colour, "linestyle": line}
+    box = {"boxstyle": "round", "facecolor": CARD, "edgecolor": colour, "linestyle": line}
     ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color=colour, bbox=box, zorder=2)
 
 

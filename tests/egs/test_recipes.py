@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kdspeech.config import load_config
+from kdspeech.distill import KeywordConfig
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = ["epochs=2", "batch_size=16", "warmup_epochs=0", "num_threads=1"]
@@ -69,11 +72,32 @@ def test_a_later_stage_starts_from_what_is_there(finished):
     assert teacher.stat().st_mtime_ns == before
 
 
+def test_the_search_only_where_it_is_asked_for(finished):
+    recipe, folder, arguments, output = finished
+    assert "stage 7" not in output
+    plan = "iterate.plan=[{children: [{by: width, factor: 0.3}, {by: length, factor: 0.5}]}]"
+    small = ("--set", plan, "--set", "model.options.channels=[4, 8]", "--set", "train.epochs=1")
+    done = run(recipe, *arguments, *small, "--stage", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip().splitlines()[-1].endswith("exp/iterate/report.html")
+    family = json.loads((folder / "exp" / "iterate" / "family.json").read_text())
+    assert len(family["nodes"]) == 3 and len({node["length_ms"] for node in family["nodes"]}) == 2
+    text = (folder / "RESULTS-iterate.md").read_text()
+    assert "run.sh --corpus" in text and "### The family" in text
+
+
+@pytest.mark.parametrize("recipe", ["speech_commands", "fsdd"])
+def test_the_searches_shrink_input_and_network(recipe):
+    config = load_config(KeywordConfig, ROOT / "egs" / recipe / "conf" / "iterate.yaml")
+    ways = {child.by for part in config.iterate.plan for child in part.children}
+    assert ways == {"length", "width", "depth"}
+
+
 @pytest.mark.parametrize("recipe", ["speech_commands", "fsdd"])
 def test_help_lists_the_stages(recipe):
     done = run(recipe, "--help")
     assert done.returncode == 0
-    for number in range(7):
+    for number in range(9):
         assert f"\n  {number}  " in done.stdout
 
 
