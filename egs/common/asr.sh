@@ -84,6 +84,13 @@ evaluated() {
   done
 }
 
+# Features of data/SET, and their means and variances per speaker.
+mfcc() {
+  kds make-feats mfcc "$data/$1" --config conf/mfcc.conf --nj "$nj"
+  kds data fix "$data/$1"
+  kds compute-cmvn "$data/$1"
+}
+
 # One page of every system that has been scored.
 report() {
   local reference=()
@@ -124,9 +131,7 @@ fi
 if runs 2; then
   echo "== stage 2: feats"
   for split in train $(evaluated); do
-    kds make-feats mfcc "$data/$split" --config conf/mfcc.conf --nj "$nj"
-    kds data fix "$data/$split"
-    kds compute-cmvn "$data/$split"
+    mfcc "$split"
   done
 fi
 

@@ -19,9 +19,12 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
+: "${top_k:=50}"                   # posteriors of a frame that are stored
+: "${top_ks:=}"                    # other numbers of them to try: 5 10 20
 : "${adapted:=}"                   # systems that are adapted to speakers
 : "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"
 : "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
+: "${more:=}"                      # further sets to train on, where they are there: train_children
 : "${seeds:=0}"                    # of the networks; further ones end in _seed1 and so on
 ali=$exp/${gmm}_ali_networks
 frames=$exp/frames
@@ -123,6 +126,26 @@ adapt_network() {
   decode_network "$system.$how"
 }
 
+# The student with q,T and a seed: hdnn_h128_l10_kd_q05_t2.
+distilled_by() { system_of "${student}_kd_q${1%,*}_t${1#*,}" "$2"; }
+
+# The K largest posteriors of every frame by a teacher: store_posteriors TEACHER T K.
+store_of() { echo "$exp/$1/posteriors_t$2_k$3.arrow"; }
+store_posteriors() {
+  local store
+  store=$(store_of "$@")
+  if [ -f "$store" ]; then return; fi
+  timed "posteriors_$1_t$2_k$3" kds make-soft-labels "$frames/train" "$exp/$1" "$store" \
+    --temperature "$2" --top-k "$3"
+}
+
+# A student of stored posteriors: learn_posteriors SYSTEM SEED TEACHER q,T K.
+learn_posteriors() {
+  train_network "$1" "$student" "$2" --set "distill.teachers=[$exp/$3]" \
+    --set "distill.q=${4%,*}" --set "distill.temperature=${4#*,}" \
+    --set "distill.store=$(store_of "$3" "${4#*,}" "$5")"
+}
+
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
 
 # Lattices of the training speech by a network, with a unigram: denominators.
@@ -138,9 +161,18 @@ if wants 10; then
   if [ -n "$speeds" ]; then
     train=train_sp
     kds data perturb-speed "$data/train" "$data/$train" --factors "$speeds" --nj "$nj"
-    kds make-feats mfcc "$data/$train" --config conf/mfcc.conf --nj "$nj"
-    kds data fix "$data/$train"
-    kds compute-cmvn "$data/$train"
+    mfcc "$train"
+  fi
+  further=()
+  for split in $more; do
+    if [ -d "$data/$split" ]; then
+      mfcc "$split"
+      further+=("$data/$split")
+    fi
+  done
+  if [ ${#further[@]} -gt 0 ]; then
+    kds data combine "$data/${train}_more" "$data/$train" "${further[@]}"
+    train=${train}_more
   fi
   timed align_networks kds align-fmllr "$data/$train" "$data/lang" "$exp/$gmm" "$ali" \
     --nj "$nj" "${align_fmllr[@]}"
@@ -187,12 +219,17 @@ if wants 13; then
   echo "== stage 13: frame-level distillation"
   for seed in $seeds; do
     by=$(teacher_of "$seed")
-    grid=$kd_grid
-    if [ "$seed" != 0 ]; then grid=$kd_best; fi
+    grid=$kd_grid ks=$top_ks
+    if [ "$seed" != 0 ]; then grid=$kd_best ks=; fi
+    temperatures=$(for pair in $grid; do echo "${pair#*,}"; done | sort -u)
+    for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k"; done
+    for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k"; done
+    all_done
     for pair in $grid; do
-      beside train_network "$(system_of "${student}_kd_q${pair%,*}_t${pair#*,}" "$seed")" \
-        "$student" "$seed" --set "distill.teachers=[$exp/$by]" --set "distill.q=${pair%,*}" \
-        --set "distill.temperature=${pair#*,}"
+      beside learn_posteriors "$(distilled_by "$pair" "$seed")" "$seed" "$by" "$pair" "$top_k"
+    done
+    for k in $ks; do
+      beside learn_posteriors "$(system_of "${student}_kd_k$k")" 0 "$by" "$kd_best" "$k"
     done
   done
   all_done
@@ -203,7 +240,7 @@ if wants 14 && [ -n "$smbr" ]; then
   for seed in $seeds; do
     by=$(teacher_of "$seed")
     plain=$(system_of "$student" "$seed")
-    distilled=$(system_of "${student}_kd_q${kd_best%,*}_t${kd_best#*,}" "$seed")
+    distilled=$(distilled_by "$kd_best" "$seed")
     own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")
     for system in "$plain" "$distilled"; do beside decode_train "$system"; done
     all_done
