@@ -19,6 +19,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
+: "${kd_set:=}"                    # what dnn.yaml says otherwise for them: network.dropout=0
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
 : "${adapted:=}"                   # systems that are adapted to speakers
@@ -141,9 +142,11 @@ store_posteriors() {
 
 # A student of stored posteriors: learn_posteriors SYSTEM SEED TEACHER q,T K.
 learn_posteriors() {
+  local key options=()
+  for key in $kd_set; do options+=(--set "$key"); done
   train_network "$1" "$student" "$2" --set "distill.teachers=[$exp/$3]" \
     --set "distill.q=${4%,*}" --set "distill.temperature=${4#*,}" \
-    --set "distill.store=$(store_of "$3" "${4#*,}" "$5")"
+    --set "distill.store=$(store_of "$3" "${4#*,}" "$5")" "${options[@]}"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
