@@ -8,6 +8,7 @@ Adaptations are `<groups>_<loss>`: hdnn_h128_l10_kd_smbr.gates_ce.
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from kdspeech.acoustic import Network
@@ -42,6 +43,13 @@ class SystemName:
         """How the network was trained, without the settings (what has a digit): KD + sMBR."""
         words = [word for word in self.base.split("_")[1:] if word.isalpha()]
         return " + ".join(_SPELLING.get(word, word) for word in words) or "CE"
+
+    @property
+    def untrained(self) -> str:
+        """The name up to the words of the training: the same network by CE."""
+        first, *words = self.base.split("_")
+        settings = list(takewhile(lambda word: not word.isalpha(), words))
+        return "_".join([first, *settings])
 
     @property
     def update(self) -> tuple[str, str]:

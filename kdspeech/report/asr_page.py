@@ -8,6 +8,7 @@ from kdspeech.io.atomic import atomic_path
 from kdspeech.report import asr_network_plots as network_plots
 from kdspeech.report import asr_plots as plots
 from kdspeech.report.asr import AsrExperiment, read_alignments
+from kdspeech.report.asr_distillation import distillation_table
 from kdspeech.report.asr_network_tables import adaptation_table, gates_table, networks_table
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import cost_table, steps_table, summarise, wer_table
@@ -31,8 +32,8 @@ def network_tables(experiment: AsrExperiment, claims: Sequence[Claim] = ()) -> l
     Raises:
         InputError: scoring files are gone that a comparison needs.
     """
-    tables = [networks_table(experiment), adaptation_table(experiment)]
-    tables.append(claims_table(experiment, claims))
+    tables = [networks_table(experiment), distillation_table(experiment)]
+    tables += [adaptation_table(experiment), claims_table(experiment, claims)]
     return [table for table in tables if table.rows]
 
 

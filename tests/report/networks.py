@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "acoustic"))
 from tiny import DIM, transitions
 
 from kdspeech.acoustic import Network, NetworkConfig
+from kdspeech.acoustic.identity import network_id
 from kdspeech.decode.score import write_sweep
 from kdspeech.decode.sweep import Setting, Sweep
 from kdspeech.decode.wer import score_wer
@@ -81,6 +82,11 @@ def make_experiment(exp: Path) -> Path:
             (exp / name / "initial.json").write_text('{"criterion": -1, "added": 0}')
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (exp / name / "metrics.jsonl").write_text(lines)
+    for name in ("hdnn4_kd_q02_t1", "hdnn4_kd_q02_t1_seed1"):
+        teacher = network_id(exp / "hdnn8_smbr")
+        distill = {"q": 0.2, "temperature": 1.0, "top_k": 5, "teacher": f"{teacher}, x on y"}
+        (exp / name / "config.yaml").write_text(json.dumps({"identity": {"distill": distill}}))
+    (exp / "hdnn4/config.yaml").write_text('{"identity": {}}')
     for system, errors in ERRORS.items():
         for split, count in zip(("dev", "test"), errors, strict=True):
             add_score(exp, system, split, heard(count))

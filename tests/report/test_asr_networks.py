@@ -13,6 +13,7 @@ from kdspeech.data.frames import FramePack
 from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_asr
+from kdspeech.report.asr_distillation import distillation_table
 from kdspeech.report.asr_network_plots import gains_by_speaker, learning_curves, wer_by_size
 from kdspeech.report.asr_network_tables import adaptation_table, networks_table
 from kdspeech.report.asr_networks import SystemName
@@ -71,6 +72,16 @@ def test_networks_stand_in_groups_of_one_training_and_seeds_in_one_row(experimen
     assert table.rows[-1][test].detail.endswith("36.00..40.00") and table.rows[4][test].best
     assert column(table, "real-time factor") == ["", "", "", "0.12", "", ""]
     assert column(table, "training CPU s")[3] == "1,034"
+
+
+def test_students_of_posteriors_stand_beside_their_twin(experiment):
+    table = distillation_table(experiment)
+    assert column(table, "student") == ["hdnn4_kd_q02_t1"]
+    assert column(table, "teacher") == ["hdnn8_smbr, not here"]
+    cells = [column(table, name)[0] for name in ("q", "T", "top k", "bytes a frame", "against")]
+    assert cells == ["0.2", "1", "5", "22", "hdnn4"]
+    # Only the seed that both have: 36 errors against 42.
+    assert column(table, "change, %") == ["-14.3"] and column(table, "WER test") == ["38.00"]
 
 
 def test_gaussian_tables_hold_no_network(experiment):
