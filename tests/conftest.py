@@ -1,26 +1,33 @@
 """Fixtures shared by all tests.
 
 `KDSPEECH_GOLDEN` and `KDSPEECH_CORPORA` name folders with Kaldi's own outputs and with
-recordings. Where a variable is not set, the tests marked for it are deselected and the run's
-header says so.
+recordings, `KDSPEECH_CHROMIUM` a Chromium or Chrome (without it one in PATH serves). Where one is
+not there, the tests marked for it are deselected and the run's header says so.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-FOLDERS = {"golden": "KDSPEECH_GOLDEN", "corpora": "KDSPEECH_CORPORA"}
+FOLDERS = {
+    "golden": "KDSPEECH_GOLDEN",
+    "corpora": "KDSPEECH_CORPORA",
+    "chromium": "KDSPEECH_CHROMIUM",
+}
 
 
 def folder(mark: str) -> Path | None:
     value = os.environ.get(FOLDERS[mark])
+    if mark == "chromium":
+        value = value or shutil.which("chromium") or shutil.which("google-chrome")
     return Path(value) if value else None
 
 
 def pytest_configure(config):
     for mark, variable in FOLDERS.items():
-        config.addinivalue_line("markers", f"{mark}: needs the folder that {variable} names")
+        config.addinivalue_line("markers", f"{mark}: needs what {variable} names")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -48,3 +55,8 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     return folder("corpora")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    return folder("chromium")

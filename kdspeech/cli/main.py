@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from kdspeech.cli import (
     acoustic,
     adapt,
+    analyse,
     corpus,
     data,
     decode,
@@ -79,6 +80,7 @@ app.command()(decode.decode)
 app.command()(score.score)
 app.add_typer(lattice.app, name="lattice", help="Paths, pruning, rescoring and text of lattices.")
 app.command()(report.report)
+app.command()(analyse.analyse)
 app.command()(report_asr.report_asr)
 
 

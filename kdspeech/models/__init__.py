@@ -9,7 +9,7 @@ from kdspeech.models.build import MODELS, build_model
 from kdspeech.models.ds_cnn import DSCNN
 from kdspeech.models.ensemble import Ensemble
 from kdspeech.models.highway import DNN, HighwayDNN, build_acoustic_model
-from kdspeech.models.hooks import find_module, outputs_of
+from kdspeech.models.hooks import find_module, last_hidden, outputs_of
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
@@ -37,6 +37,7 @@ __all__ = [
     "build_acoustic_model",
     "build_model",
     "find_module",
+    "last_hidden",
     "latency_ms",
     "num_macs",
     "num_parameters",

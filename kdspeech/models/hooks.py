@@ -35,6 +35,25 @@ def outputs_of(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Ten
         yield outputs
 
 
+@contextlib.contextmanager
+def last_hidden(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Gives a list that holds, after a forward pass within, the inputs (batch, dim) of the output
+    layers, modules called `output`: one, or that of each member of an ensemble.
+
+    Raises:
+      InputError: there is none.
+    """
+    inputs: list[Tensor] = []
+    layers = [module for name, module in model.named_modules() if name.split(".")[-1] == "output"]
+    if not layers:
+        raise InputError(f"{type(model).__name__} has no module called output")
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            handle = layer.register_forward_pre_hook(lambda _module, given: inputs.append(given[0]))
+            stack.callback(handle.remove)
+        yield inputs
+
+
 def find_module(model: nn.Module, name: str) -> nn.Module:
     """The module of a name as in `outputs_of`.
 

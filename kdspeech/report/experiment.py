@@ -182,7 +182,7 @@ def read_crops(experiment: Experiment) -> CropExamples | None:
     path = experiment.directory / "crops.npz"
     if not path.is_file():
         return None
-    arrays = _load_npz(path)
+    arrays = load_npz(path)
     needed = ("wave", "start", "length", "teacher", "label", "utt", "sample_rate")
     for key in needed:
         if key not in arrays:
@@ -220,7 +220,7 @@ def _order(item: tuple[str, list[Run]]) -> tuple:
 
 
 def _read_run(node: Path) -> Run:
-    system = _read_system(node / "score.json")
+    system = read_system(node / "score.json")
     if node.parent.name != f"seed{system.seed}":
         raise InputError(
             f"{node / 'score.json'}: seed is {system.seed} but the folder is {node.parent.name}"
@@ -232,7 +232,8 @@ def _read_run(node: Path) -> Run:
     return Run(node, system, read_posteriors(node / "posteriors.npz", len(system.classes)))
 
 
-def _read_system(path: Path) -> System:
+def read_system(path: Path) -> System:
+    """Reads a score.json; InputError names the file and what is wrong in it."""
     try:
         return System.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
@@ -247,14 +248,15 @@ def read_posteriors(path: str | Path, num_classes: int) -> dict[str, Answers]:
     Raises InputError naming file and array when something is missing or has the wrong shape.
     """
     path = Path(path)
-    arrays = _load_npz(path)
+    arrays = load_npz(path)
     splits = [s for s in SPLITS if f"{s}/utt" in arrays]
     if "test" not in splits:
         raise InputError(f"{path}: no array `test/utt`; score the system again")
     return {split: _read_split(path, arrays, split, num_classes) for split in splits}
 
 
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file; InputError where it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}

@@ -1,8 +1,10 @@
 """One synthetic experiment for the tests that only read."""
 
 import pytest
+import studies
 import synthetic
 
+from kdspeech.report.analysis import analyse, save_analysis
 from kdspeech.report.experiment import read_experiment
 from kdspeech.report.results import compute_results
 
@@ -23,3 +25,21 @@ def experiment(sweep):
 @pytest.fixture(scope="session")
 def results(experiment):
     return compute_results(experiment, replicates=1000)
+
+
+@pytest.fixture(scope="session")
+def study():
+    return studies.made_up(n=60)
+
+
+@pytest.fixture(scope="session")
+def findings(study):
+    return analyse(study, (1, 4))
+
+
+@pytest.fixture(scope="session")
+def analysis_page(study, findings, tmp_path_factory):
+    """A page with at most five clips in each list."""
+    path = tmp_path_factory.mktemp("analysis") / "analysis.html"
+    save_analysis(study, findings, path, command="kds analyse <here>", most=5)
+    return path
