@@ -45,13 +45,26 @@ class KeywordTask(Config):
             dtype=np.int64,
         )
 
-    def select(self, pack: WavePack, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def part(self, pack: WavePack, fraction: float, seed: int = 0) -> np.ndarray:
+        """That fraction of each class's clips, at least one: (n,) indices in ascending order."""
+        labels = self.labels(pack)
+        parts = []
+        for label in range(len(self.classes)):
+            clips = np.flatnonzero(labels == label)
+            count = max(1, round(fraction * len(clips)))
+            parts.append(_draw(pack, clips, count, seed))
+        return np.sort(np.concatenate(parts))
+
+    def select(
+        self, pack: WavePack, seed: int = 0, among: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The clips of a set: all keywords, and silence and unknown in their shares.
 
         Args:
             pack: the packed split.
             seed: chooses among the silence and unknown clips; one seed per epoch in training
                 shows all of them in time, the fixed default serves dev and test.
+            among: (n,) indices of the only clips to take, see `part`; all.
 
         Returns:
             (clips, labels), int64 arrays: indices into the pack in ascending order, and classes.
@@ -60,6 +73,8 @@ class KeywordTask(Config):
             InputError: a keyword that no clip of the pack carries.
         """
         labels = self.labels(pack)
+        if among is not None:
+            labels[np.setdiff1d(np.arange(len(pack)), among)] = -1
         present = set(pack.texts)
         absent = [word for word in self.words if word not in present]
         if absent:

@@ -41,12 +41,13 @@ class ModelConfig(Config):
 class TeacherConfig(Config):
     """What the plan's first network has of its own: it is no student and may be larger.
 
-    Of several `members` the posteriors are averaged: an ensemble.
+    Of several `members` the posteriors are averaged: an ensemble. `fraction`: see KeywordConfig.
     """
 
     model: ModelConfig | None = None
     epochs: int | None = Field(None, ge=1)
     members: int = Field(1, ge=1)
+    fraction: float = Field(1.0, gt=0, le=1)
 
 
 class CropConfig(Config):
@@ -76,7 +77,8 @@ class DistillConfig(Config):
 
     `store` writes the labels of `crops_per_clip` crops of every clip once, before training;
     without it the teacher labels new crops in every epoch. `losses` take the place of the one loss
-    with `temperature` and `alpha`, which are then defaults of their term `kd`.
+    with `temperature` and `alpha`, which are then defaults of their term `kd`. `unlabelled` are
+    packs of clips whose own labels are not used: of them students learn what their teachers say.
     """
 
     temperature: float = Field(1.0, gt=0)
@@ -86,6 +88,7 @@ class DistillConfig(Config):
     crops_per_clip: int = Field(10, ge=1)
     top_k: int = Field(12, ge=1)
     losses: list[LossTerm] = []
+    unlabelled: list[str] = []
 
     @property
     def student_modules(self) -> list[str]:
@@ -152,13 +155,18 @@ class IterateConfig(Config):
 
 
 class KeywordConfig(Config):
-    """Everything a keyword recipe's `conf/*.yaml` may say."""
+    """Everything a keyword recipe's `conf/*.yaml` may say.
+
+    `fraction` is the part of each class's training clips that networks learn from, by the run's
+    seed; the plan's first network, their teacher, has its own.
+    """
 
     task: KeywordTask
     sample_rate: int = 16000
     features: FeatureConfig
     model: ModelConfig = ModelConfig()
     teacher: TeacherConfig = TeacherConfig()
+    fraction: float = Field(1.0, gt=0, le=1)
     train: TrainConfig = TrainConfig()
     crops: CropConfig = CropConfig()
     spec_augment: SpecAugmentConfig = SpecAugmentConfig()
@@ -184,6 +192,9 @@ class KeywordConfig(Config):
 
     def members_of(self, step: "Step | Node") -> int:
         return self.teacher.members if self.is_first(step) else 1
+
+    def fraction_of(self, step: "Step | Node") -> float:
+        return self.teacher.fraction if self.is_first(step) else self.fraction
 
     def is_first(self, step: "Step | Node") -> bool:
         """Whether a step is the plan's first network, for whole clips."""

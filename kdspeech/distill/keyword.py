@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from kdspeech.data.crops import CropLaw
 from kdspeech.data.pack import WavePack
+from kdspeech.distill.clips import ClipPool
 from kdspeech.distill.config import KeywordConfig
 from kdspeech.distill.costs import network
 from kdspeech.distill.labels import CHUNK, LabelSource, label_identity, label_source
@@ -78,6 +79,7 @@ class KeywordRun:
 
     def __init__(self, config: KeywordConfig, data: KeywordData, folder: str | Path, seed: int = 0):
         self.config, self.data, self.folder, self.seed = config, data, Path(folder), seed
+        self.pool = ClipPool(config, data.train, seed)
         self.computer = config.features.computer()
         self._check_rates()
 
@@ -87,7 +89,7 @@ class KeywordRun:
         own = {"seed": self.seed_of(step), "epochs": self.config.epochs_of(step)}
 
         def batches(epoch: int):
-            return self._batches(source, epoch, self._crop_id(step, epoch))
+            return self._batches(step, source, epoch)
 
         if step.teachers and self.config.distill.student_modules:
             self._add_regressors(model, next(iter(batches(0))))
@@ -99,7 +101,7 @@ class KeywordRun:
             self.config.train.model_copy(update=own),
             self.folder / step.name,
             identity=self._identity(step),
-            steps_per_epoch=self._steps_per_epoch(),
+            steps_per_epoch=self._steps_per_epoch(step),
             progress=progress,
         )
 
@@ -111,7 +113,7 @@ class KeywordRun:
         """A fresh network for a step, its input normalisation set from training crops."""
         torch.manual_seed(self.seed_of(step))
         model = self._build(step)
-        clips, _ = self.config.task.select(self.data.train, self.seed)
+        clips, _ = self.pool.labelled(step, 0)
         some = np.random.default_rng(self.seed).permutation(clips)[:NORM_CLIPS]
         waves = self.data.train.crops(some, self.law(step.length), noise=self.data.noise)
         # One mean for all bands keeps the tilt of log-mel spectra; cepstra differ by orders.
@@ -175,14 +177,15 @@ class KeywordRun:
 
     def _check_rates(self) -> None:
         """Refuses packs or features of another sampling rate than the recipe's."""
-        packs = (self.data.train, *self.data.splits().values())
+        packs = (*self.pool.packs, *self.data.splits().values())
         rates = [(pack.path, pack.sample_rate) for pack in packs]
         rates.append((self.config.features.conf, self.computer.options["sample_frequency"]))
         for path, rate in rates:
             if rate != self.config.sample_rate:
                 raise InputError(
                     f"{path}: is at {rate:g} Hz, but the recipe's sample_rate is "
-                    f"{self.config.sample_rate} (packs, features and recipe must have the same)"
+                    f"{self.config.sample_rate} (packs, features and recipe must have the same; "
+                    "kds make-pack --sample-rate --resample makes a pack of another rate)"
                 )
 
     # What follows makes the training batches.
@@ -202,21 +205,18 @@ class KeywordRun:
         stored = distill.store and step.teachers
         return epoch % distill.crops_per_clip if stored else epoch
 
-    def clips(self, crop_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """The training clips of an epoch, (n,) indices, and their classes."""
-        return self.config.task.select(self.data.train, self.seed + crop_id)
-
-    def _steps_per_epoch(self) -> int:
-        clips, _ = self.clips(0)
+    def _steps_per_epoch(self, step: "Step | Node") -> int:
+        clips, _ = self.pool.clips(step, 0)
         return max(1, round(len(clips) / self.config.train.batch_size))
 
-    def _batches(self, source: LabelSource, epoch: int, crop_id: int):
+    def _batches(self, step: "Step | Node", source: LabelSource, epoch: int):
         """An epoch's batches, of nearly equal sizes (a batch of one would break BatchNorm)."""
-        clips, labels = self.clips(crop_id)
+        crop_id = self._crop_id(step, epoch)
+        clips, labels = self.pool.clips(step, crop_id)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(clips))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         masks = self.config.spec_augment.model_dump()
-        steps = self._steps_per_epoch()
+        steps = self._steps_per_epoch(step)
         for i, whole in enumerate(np.array_split(order, steps)):
             part = shard(whole)  # this process's share of it under torchrun
             waves, targets, hidden = source(clips[part], np.full(len(part), crop_id))
@@ -242,12 +242,13 @@ class KeywordRun:
         identity = {key: config[key] for key in keys}
         identity["model"] = self.config.model_of(step).model_dump(mode="json")
         identity["members"] = self.config.members_of(step)
-        identity["corpus"] = self.data.train.fingerprint
+        identity["corpus"] = self.pool.corpus(step)
         identity["noise"] = self.data.noise.fingerprint if self.data.noise else "none"
         if not step.teachers:
             return identity
         if not config["distill"]["losses"]:  # as before there were any
             del config["distill"]["losses"]
+        del config["distill"]["unlabelled"]  # the corpus names them
         return identity | {"distill": config["distill"]} | label_identity(self, step)
 
     def _loss(self, step: "Step | Node", student: nn.Module) -> Callable:

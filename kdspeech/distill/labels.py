@@ -62,7 +62,7 @@ def label_identity(run: "KeywordRun", step: "Step | Node") -> dict:
     ]
     return {
         "teacher": marks[0] if len(marks) == 1 else fingerprint(repr((marks, step.weights))),
-        "corpus": run.data.train.fingerprint,
+        "corpus": run.pool.corpus(step),
         "crop_law": run.law(step.length).fingerprint(run.data.noise),
         "view": run.config.distill.view,
         "features": fingerprint(repr((run.computer.options, run.config.features.floor))),
@@ -102,15 +102,17 @@ def _online(run, step, teachers: list[nn.Module], clips, ids, names: list[str]) 
 
 
 def _paired(run, step, teacher, clips: np.ndarray, ids: np.ndarray) -> Waves:
-    return paired_crops(
-        run.data.train,
-        clips,
-        run.law(step.length),
-        ids,
-        run.samples(teacher.length),
-        run.config.distill.view,
-        run.data.noise,
-    )
+    """Crops of clips of the pool."""
+    law, length = run.law(step.length), run.samples(teacher.length)
+    how = (run.config.distill.view, run.data.noise)
+    order, parts = [], []
+    for pack, at, local in run.pool.parts(clips):
+        order.append(at)
+        parts.append(paired_crops(pack, local, law, ids[at], length, *how))
+    if len(parts) == 1:
+        return parts[0]
+    back = np.argsort(np.concatenate(order))
+    return Waves(*(np.concatenate(waves)[back] for waves in zip(*parts, strict=True)))
 
 
 def _stored(run, step, teachers: list[nn.Module]) -> LabelSource:
@@ -124,10 +126,10 @@ def _stored(run, step, teachers: list[nn.Module]) -> LabelSource:
     made_from = label_identity(run, step)
     if not path.exists():
         _write_store(run, path, step, teachers, made_from)
-    store, pack = SoftLabelStore(path, made_from), run.data.train
+    store = SoftLabelStore(path, made_from)
 
     def label(clips: np.ndarray, ids: np.ndarray) -> Labels:
-        names = [pack.utts[clip] for clip in clips]
+        names = run.pool.names(clips)
         waves = _paired(run, step, step.teachers[-1], clips, ids).student
         return Labels(waves, torch.from_numpy(store.log_probs(names, ids)))
 
@@ -137,12 +139,11 @@ def _stored(run, step, teachers: list[nn.Module]) -> LabelSource:
 def _write_store(run, path: Path, step, teachers: list[nn.Module], made_from: dict) -> None:
     def blocks():
         for crop_id in range(run.config.distill.crops_per_clip):
-            clips, _ = run.clips(crop_id)
+            clips, _ = run.pool.clips(step, crop_id)
             for part in np.array_split(clips, max(1, len(clips) // CHUNK)):
                 ids = np.full(len(part), crop_id)
                 targets = _online(run, step, teachers, part, ids, []).targets.numpy()
-                names = [run.data.train.utts[clip] for clip in part]
-                yield names, ids.tolist(), list(targets[:, None, :])
+                yield run.pool.names(part), ids.tolist(), list(targets[:, None, :])
 
     classes = len(run.config.task.classes)
     write_soft_labels(path, blocks(), classes, min(run.config.distill.top_k, classes), made_from)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+UNLABELLED = -1  # a label that is not known
+
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch of -sum_k targets_k log softmax(logits)_k.
@@ -60,12 +62,13 @@ def kd_loss(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """L = alpha T^2 CE(softmax(z_s / T), p_T) + (1 - alpha) CE(z_s, y), mean over the batch
-    (Hinton, Vinyals & Dean 2015, section 2; T^2 keeps the gradient's size at every T).
+    (Hinton, Vinyals & Dean 2015, section 2; T^2 keeps the gradient's size at every T). A clip whose
+    y is -1, unlabelled, has the first term alone.
 
     Args:
       student_logits: z_s, (batch, classes).
       teacher: (batch, classes), what `teacher_targets` takes; p_T is its result.
-      labels: y, (batch,) class indices; needed unless alpha is 1.
+      labels: y, (batch,) class indices, -1 for none; needed unless alpha is 1.
       temperature: T > 0. Hard targets need T = 1: an arg-max has no temperature.
       alpha: weight of the teacher, 0 to 1.
       kind: whether `teacher` holds "logits" (or log-probabilities) or "probs".
@@ -86,7 +89,8 @@ def kd_loss(
         soft = soft_cross_entropy(student_logits / temperature, targets)
         loss = alpha * temperature**2 * soft
     if alpha < 1:
-        ce = F.cross_entropy(student_logits, labels, label_smoothing=label_smoothing)
+        how = {"ignore_index": UNLABELLED, "label_smoothing": label_smoothing}
+        ce = F.cross_entropy(student_logits, labels, reduction="sum", **how) / len(labels)
         loss = loss + (1 - alpha) * ce
     return loss
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from kdspeech.config import Config
 from kdspeech.losses.decoupled import decoupled_kd_loss, label_smoothing_loss
 from kdspeech.losses.hidden import attention_transfer_loss, hint_loss, hint_regressor
-from kdspeech.losses.kd import kd_loss
+from kdspeech.losses.kd import UNLABELLED, kd_loss
 
-# Functions of (student's logits, teacher's log-posteriors, labels, options).
+# Functions of (student's logits, teacher's log-posteriors, labels, **options).
 OUTPUT_LOSSES: dict[str, Callable[..., Tensor]] = {
     "kd": kd_loss,
     "decoupled_kd": decoupled_kd_loss,
@@ -20,12 +20,11 @@ OUTPUT_LOSSES: dict[str, Callable[..., Tensor]] = {
         logits, labels, smoothing
     ),
 }
-# Functions of (student's layer, teacher's layer, options); hint's third is its regressor.
+# Functions of (student's layer, teacher's layer, **options); hint's `regressor` is made for it.
 LAYER_LOSSES: dict[str, Callable[..., Tensor]] = {
     "hint": hint_loss,
     "attention": attention_transfer_loss,
 }
-GIVEN = ("student_logits", "logits", "teacher", "_teacher", "labels", "student", "regressor")
 REGRESSORS = "regressors"  # the student's submodule that holds those of its hints
 
 
@@ -44,7 +43,10 @@ class LossTerm(Config):
         functions = OUTPUT_LOSSES | LAYER_LOSSES
         if self.name not in functions:
             raise ValueError(f"no loss {self.name!r}; there are {', '.join(functions)}")
-        known = [k for k in inspect.signature(functions[self.name]).parameters if k not in GIVEN]
+        given = 2 if self.of_layers else 3
+        known = list(inspect.signature(functions[self.name]).parameters)[given:]
+        if self.name == "hint":
+            known.remove("regressor")
         for key in self.options:
             if key not in known:
                 raise ValueError(f"{self.name} has no option {key!r}; it has {', '.join(known)}")
@@ -101,7 +103,8 @@ def sum_of_terms(
       terms: the L_i with weights and warm-up.
       logits: the student's, (batch, classes).
       targets: the teacher's log-posteriors, (batch, classes).
-      labels: (batch,) int64.
+      labels: (batch,) int64, -1 where there is none: such clips have `kd`'s part of the teacher and
+        the layers' terms, none of the others.
       student, teacher: outputs of modules by name.
       regressors: see `add_regressors`.
       epoch: epochs done, for warm-up.
@@ -123,7 +126,18 @@ def sum_of_terms(
             pair = (student[term.student], teacher[term.teacher])
             value = LAYER_LOSSES[term.name](*pair, **options)
         else:
-            value = OUTPUT_LOSSES[term.name](logits, targets, labels, **options)
+            value = _output_loss(term.name, logits, targets, labels, options)
         values[f"{term.name}.{i}" if term.name in values else term.name] = value.detach()
         total = total + term.weight_at(epoch) * value
     return total, values
+
+
+def _output_loss(name: str, logits: Tensor, targets: Tensor, labels: Tensor, options: dict):
+    """A term by the outputs, a mean over the batch to which clips without a label add nothing."""
+    known = labels != UNLABELLED
+    if name == "kd" or known.all():
+        return OUTPUT_LOSSES[name](logits, targets, labels, **options)
+    if not known.any():
+        return logits.sum() * 0
+    value = OUTPUT_LOSSES[name](logits[known], targets[known], labels[known], **options)
+    return value * known.float().mean()

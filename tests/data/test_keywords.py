@@ -63,3 +63,21 @@ def test_absent_keyword_is_named(pack):
 def test_senseless_tasks_are_refused(fields):
     with pytest.raises(ValidationError):
         KeywordTask(**fields)
+
+
+def test_a_fraction_is_of_each_class_and_fixed_by_the_seed(pack):
+    task = KeywordTask(words=["yes", "no"])
+    part = task.part(pack, 0.1)
+    assert np.bincount(task.labels(pack)[part]).tolist() == [5, 6, 4, 4]
+    np.testing.assert_array_equal(part, task.part(pack, 0.1))
+    assert set(part) < set(task.part(pack, 0.2))  # a larger one holds the smaller one
+    assert set(part) != set(task.part(pack, 0.1, seed=1))
+    assert len(task.part(pack, 0.001)) == 4  # one of each class at least
+
+
+def test_a_set_from_a_fraction_has_its_shares_too(pack):
+    task = KeywordTask(words=["yes", "no"])
+    part = task.part(pack, 0.5)
+    clips, labels = task.select(pack, among=part)
+    assert set(clips) <= set(part)
+    assert np.bincount(labels).tolist() == [5, 5, 20, 20]

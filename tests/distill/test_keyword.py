@@ -103,7 +103,7 @@ def test_stored_labels_are_those_made_on_line(recipe, trained, tmp_path, view):
     sources = [label_source(run, step) for run in (stored, online)]
     for epoch in (0, 3):
         batches = [
-            list(run._batches(s, epoch, epoch))
+            list(run._batches(step, s, epoch))
             for run, s in zip((stored, online), sources, strict=True)
         ]
         for a, b in zip(*batches, strict=True):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdspeech.losses import kd_loss, soft_cross_entropy, teacher_targets
+from kdspeech.losses import decoupled_kd_loss, kd_loss, soft_cross_entropy, teacher_targets
+from kdspeech.losses.terms import LossTerm, sum_of_terms
 
 LOGITS = torch.tensor([[0.0, math.log(3.0)]])  # softmax: 1/4, 3/4
 TEACHER = torch.tensor([[math.log(4.0), 0.0]])  # softmax: 4/5, 1/5
@@ -120,3 +121,28 @@ def test_bad_input_raises(arguments, message):
 def test_soft_cross_entropy_refuses_other_shapes():
     with pytest.raises(ValueError, match="must both be"):
         soft_cross_entropy(torch.zeros(2, 3), torch.zeros(2))
+
+
+def test_a_clip_without_a_label_has_the_teachers_part_alone():
+    generator = torch.Generator().manual_seed(3)
+    student, teacher = (torch.randn(3, 4, generator=generator) for _ in range(2))
+    labels = torch.tensor([2, -1, 0])
+    each = [kd_loss(student[i : i + 1], teacher[i : i + 1], temperature=2.0) for i in range(3)]
+    soft = 0.3 * sum(each) / 3
+    own = -(student.log_softmax(1)[0, 2] + student.log_softmax(1)[2, 0]) / 3
+    loss = kd_loss(student, teacher, labels, 2.0, 0.3)
+    torch.testing.assert_close(loss, soft + 0.7 * own)
+    assert torch.isfinite(kd_loss(student, teacher, torch.full((3,), -1), 2.0, 0.3))
+
+
+def test_terms_that_need_labels_leave_unlabelled_clips_out():
+    generator = torch.Generator().manual_seed(4)
+    student, teacher = (torch.randn(4, 3, generator=generator) for _ in range(2))
+    labels, some = torch.tensor([1, -1, -1, 2]), torch.tensor([0, 3])
+    terms = [LossTerm(name="kd", options={"alpha": 0.5}), LossTerm(name="decoupled_kd")]
+    total, values = sum_of_terms(terms, student, teacher, labels, {}, {})
+    half = decoupled_kd_loss(student[some], teacher[some], labels[some]) / 2
+    torch.testing.assert_close(values["decoupled_kd"], half)
+    torch.testing.assert_close(total, kd_loss(student, teacher, labels, 1.0, 0.5) + half)
+    none = torch.full((4,), -1)
+    assert sum_of_terms(terms[1:], student, teacher, none, {}, {})[0] == 0
