@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
+from torch import nn
 
 from kdspeech.config import Config
 from kdspeech.data.keywords import KeywordTask
@@ -10,6 +11,7 @@ from kdspeech.distill.plans import Plan, Step
 from kdspeech.distill.views import View
 from kdspeech.features import Fbank, Mfcc
 from kdspeech.losses.terms import LossTerm
+from kdspeech.models import build_model
 from kdspeech.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class ModelConfig(Config):
 class TeacherConfig(Config):
     """What the plan's first network has of its own: it is no student and may be larger.
 
-    Of several `members` the posteriors are averaged: an ensemble. `fraction`: see KeywordConfig.
+    Of several `members` the posteriors are averaged: an ensemble. `fraction`: see Recipe.
     """
 
     model: ModelConfig | None = None
@@ -72,23 +74,14 @@ class SpecAugmentConfig(Config):
     freq_width: int = Field(5, ge=0)
 
 
-class DistillConfig(Config):
-    """What a student learns from its teacher.
-
-    `store` writes the labels of `crops_per_clip` crops of every clip once, before training;
-    without it the teacher labels new crops in every epoch. `losses` take the place of the one loss
-    with `temperature` and `alpha`, which are then defaults of their term `kd`. `unlabelled` are
-    packs of clips whose own labels are not used: of them students learn what their teachers say.
+class LossConfig(Config):
+    """The loss of a student. `losses` take the place of the one loss with `temperature` and
+    `alpha`, which are then defaults of their term `kd`.
     """
 
     temperature: float = Field(1.0, gt=0)
     alpha: float = Field(1.0, ge=0, le=1)
-    view: View = "native"
-    store: bool = False
-    crops_per_clip: int = Field(10, ge=1)
-    top_k: int = Field(12, ge=1)
     losses: list[LossTerm] = []
-    unlabelled: list[str] = []
 
     @property
     def student_modules(self) -> list[str]:
@@ -98,6 +91,21 @@ class DistillConfig(Config):
     @property
     def teacher_modules(self) -> list[str]:
         return [term.teacher for term in self.losses if term.teacher]
+
+
+class DistillConfig(LossConfig):
+    """What a student learns from its teacher.
+
+    `store` writes the labels of `crops_per_clip` crops of every clip once, before training;
+    without it the teacher labels new crops in every epoch. `unlabelled` are packs of clips whose
+    own labels are not used: of them students learn what their teachers say.
+    """
+
+    view: View = "native"
+    store: bool = False
+    crops_per_clip: int = Field(10, ge=1)
+    top_k: int = Field(12, ge=1)
+    unlabelled: list[str] = []
 
 
 class ChildConfig(Config):
@@ -154,33 +162,24 @@ class IterateConfig(Config):
     baselines: bool = True
 
 
-class KeywordConfig(Config):
-    """Everything a keyword recipe's `conf/*.yaml` may say.
+class Recipe(Config):
+    """What recipes of clips and of images have in common: all that a search needs to know.
 
-    `fraction` is the part of each class's training clips that networks learn from, by the run's
-    seed; the plan's first network, their teacher, has its own.
+    Each has besides `plan`, whose first length is that of the inputs; their `unit`; `classes`;
+    `input_shape(length)` and `build(model, length)`. `fraction` is the part of the training clips
+    (of each class) or images that networks learn from, by the run's seed; the plan's first network,
+    their teacher, has its own.
     """
 
-    task: KeywordTask
-    sample_rate: int = 16000
-    features: FeatureConfig
     model: ModelConfig = ModelConfig()
     teacher: TeacherConfig = TeacherConfig()
     fraction: float = Field(1.0, gt=0, le=1)
     train: TrainConfig = TrainConfig()
-    crops: CropConfig = CropConfig()
-    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
-    distill: DistillConfig = DistillConfig()
     iterate: IterateConfig = IterateConfig()
-    plan: str = "1000,800,500"
-    chains: list[str] = []
-    direct: list[int] = []
-    hard: bool = True
-    sliding_hop_ms: int = Field(50, ge=1)
 
     @property
-    def clip_ms(self) -> int:
-        """The plan's first length: that of whole clips."""
+    def first_length(self) -> int:
+        """That of the plan's first network, of whole clips or images."""
         return Plan.parse(self.plan).lengths[0]
 
     def model_of(self, step: "Step | Node") -> ModelConfig:
@@ -197,5 +196,45 @@ class KeywordConfig(Config):
         return self.teacher.fraction if self.is_first(step) else self.fraction
 
     def is_first(self, step: "Step | Node") -> bool:
-        """Whether a step is the plan's first network, for whole clips."""
-        return step.lengths == (self.clip_ms,) and step.model is None
+        """Whether a step is the plan's first network, for whole clips or images."""
+        return step.lengths == (self.first_length,) and step.model is None
+
+
+class KeywordConfig(Recipe):
+    """Everything a keyword recipe's `conf/*.yaml` may say."""
+
+    task: KeywordTask
+    sample_rate: int = 16000
+    features: FeatureConfig
+    crops: CropConfig = CropConfig()
+    spec_augment: SpecAugmentConfig = SpecAugmentConfig()
+    distill: DistillConfig = DistillConfig()
+    plan: str = "1000,800,500"
+    chains: list[str] = []
+    direct: list[int] = []
+    hard: bool = True
+    sliding_hop_ms: int = Field(50, ge=1)
+
+    @property
+    def classes(self) -> list[str]:
+        return self.task.classes
+
+    @property
+    def unit(self) -> str:
+        """Of the lengths of a plan."""
+        return "ms"
+
+    @property
+    def clip_ms(self) -> int:
+        """The plan's first length: that of whole clips."""
+        return self.first_length
+
+    def input_shape(self, ms: int) -> tuple[int, int]:
+        """(frames, dim) of clips of a length."""
+        computer = self.features.computer()
+        return computer.num_frames(ms * self.sample_rate // 1000), computer.dim
+
+    def build(self, model: ModelConfig, ms: int) -> nn.Module:
+        """An untrained network for clips of a length."""
+        frames, dim = self.input_shape(ms)
+        return build_model(model.name, len(self.classes), dim, frames, **model.options)

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import nn
 
 from kdspeech.config import Config
-from kdspeech.distill.config import KeywordConfig, ModelConfig
+from kdspeech.distill.config import ModelConfig, Recipe
 from kdspeech.io.atomic import atomic_path
-from kdspeech.models import Ensemble, build_model, latency_ms, num_macs, num_parameters
+from kdspeech.models import Ensemble, latency_ms, num_macs, num_parameters
 
 
 class Limits(Config):
@@ -41,18 +41,10 @@ class Limits(Config):
         )
 
 
-def network(config: KeywordConfig, model: ModelConfig, ms: int, members: int = 1) -> nn.Module:
-    """An untrained network for clips of a length, with the features of a recipe."""
-    frames, dim = input_shape(config, ms)
-    classes = len(config.task.classes)
-    built = [build_model(model.name, classes, dim, frames, **model.options) for _ in range(members)]
+def network(config: Recipe, model: ModelConfig, length: int, members: int = 1) -> nn.Module:
+    """An untrained network, or an ensemble of them, for inputs of a length."""
+    built = [config.build(model, length) for _ in range(members)]
     return Ensemble(built) if members > 1 else built[0]
-
-
-def input_shape(config: KeywordConfig, ms: int) -> tuple[int, int]:
-    """(frames, dim) of clips of a length."""
-    computer = config.features.computer()
-    return computer.num_frames(ms * config.sample_rate // 1000), computer.dim
 
 
 class Costs:
@@ -63,7 +55,7 @@ class Costs:
       path: the JSON file of latencies.
     """
 
-    def __init__(self, config: KeywordConfig, path: Path):
+    def __init__(self, config: Recipe, path: Path):
         self.config, self.path = config, path
         self.latencies = json.loads(path.read_text()) if path.exists() else {}
         self.known: dict[str, dict] = {}
@@ -86,14 +78,14 @@ class Costs:
         bytes_ = sum(value.numel() * value.element_size() for value in net.state_dict().values())
         return {
             "parameters": num_parameters(net),
-            "macs": num_macs(net, input_shape(self.config, ms)),
+            "macs": num_macs(net, self.config.input_shape(ms)),
             "size_kb": round(bytes_ / 1024, 2),
         }
 
     def _latency(self, key: str, model: ModelConfig, ms: int, members: int) -> float:
         if key not in self.latencies:
             net = network(self.config, model, ms, members)
-            self.latencies[key] = round(latency_ms(net, input_shape(self.config, ms)), 4)
+            self.latencies[key] = round(latency_ms(net, self.config.input_shape(ms)), 4)
             with atomic_path(self.path) as part:
                 part.write_text(json.dumps(self.latencies, indent=1) + "\n", encoding="utf-8")
         return self.latencies[key]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kdspeech.distill.config import ChildConfig, GenerationConfig, KeywordConfig, ModelConfig
+from kdspeech.distill.config import ChildConfig, GenerationConfig, ModelConfig, Recipe
 from kdspeech.distill.plans import Labels, Step
 from kdspeech.models.shrink import shrink
 
@@ -55,7 +55,7 @@ def ancestors(node: Step | Node) -> list[Step | Node]:
 def children_of(
     parent: Step | Node,
     generation: GenerationConfig,
-    config: KeywordConfig,
+    config: Recipe,
     dev: Mapping[str, float],
 ) -> list[Node]:
     """The children of a network; none of those that cannot be made smaller.
@@ -79,7 +79,7 @@ def children_of(
 
 
 def form_of(
-    config: KeywordConfig, model: ModelConfig, length: int, child: ChildConfig
+    config: Recipe, model: ModelConfig, length: int, child: ChildConfig
 ) -> tuple[ModelConfig, int] | None:
     """Network and input of a child, None where nothing is left to take away."""
     if child.model:

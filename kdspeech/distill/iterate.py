@@ -51,12 +51,26 @@ def iterative(
     Raises:
       InputError: no network that the plan can come to meets the budget: names the nearest one.
     """
-    job, limits = Job(config, str(data), str(exp), command), limits or Limits()
+    job = Job(config, str(data), str(exp), command)
+    return run_search(job, limits, max_drop, seeds, nj, scheduler, progress)
+
+
+def run_search(
+    job: Job,
+    limits: Limits | None = None,
+    max_drop: float | None = None,
+    seeds: Sequence[int] = (0,),
+    nj: int = 1,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> dict:
+    """`iterative` for a job: of a keyword recipe, or an `ImageJob`."""
+    limits = limits or Limits()
     if max_drop is None and not limits.given():
-        max_drop = config.iterate.max_drop
+        max_drop = job.config.iterate.max_drop
     search = Search(job, limits, max_drop, tuple(seeds), nj, scheduler, progress)
     if limits.given():
-        check_budget(config, search.root, search.costs, limits)
+        check_budget(job.config, search.root, search.costs, limits)
     search.grow()
     search.train(search.baselines().values())
     return search.save(finished=True)
@@ -195,10 +209,11 @@ class Search:
         content = {
             "command": self.job.command,
             "seeds": list(self.seeds),
-            "classes": len(self.job.config.task.classes),
+            "classes": len(self.job.config.classes),
             "max_drop": self.max_drop,
             "confidence": self.job.config.iterate.confidence,
             "limits": self.limits.given(),
+            "unit": self.job.config.unit,
             "finished": finished,
             "ended": self.ended if finished else "",
             "best": getattr(self.best(), "name", None),

@@ -5,11 +5,9 @@ label store if it has one. A step that was killed goes on from its last checkpoi
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,10 +21,9 @@ from kdspeech.distill.config import KeywordConfig
 from kdspeech.distill.costs import network
 from kdspeech.distill.labels import CHUNK, LabelSource, label_identity, label_source
 from kdspeech.distill.plans import Step
+from kdspeech.distill.student import Batch, add_hint_regressors, student_loss
 from kdspeech.io.errors import InputError
-from kdspeech.losses.kd import kd_loss
-from kdspeech.losses.terms import REGRESSORS, add_regressors, sum_of_terms
-from kdspeech.models import outputs_of
+from kdspeech.losses.terms import REGRESSORS
 from kdspeech.train import fit, load_weights, shard, spec_augment
 
 if TYPE_CHECKING:
@@ -34,17 +31,6 @@ if TYPE_CHECKING:
 
 SIBLING_SEED = 100_000  # between the seeds of siblings
 NORM_CLIPS = 512  # training clips from which the input normalisation is estimated
-
-
-class Batch(NamedTuple):
-    """Features (n, frames, dim), classes (n,), the teachers' log-probabilities (n, classes), hidden
-    layers of the nearest teacher by name, and the epochs done."""
-
-    features: Tensor
-    labels: Tensor
-    targets: Tensor | None
-    hidden: dict[str, Tensor] = {}
-    epoch: float = 0.0
 
 
 @dataclass
@@ -92,11 +78,13 @@ class KeywordRun:
             return self._batches(step, source, epoch)
 
         if step.teachers and self.config.distill.student_modules:
-            self._add_regressors(model, next(iter(batches(0))))
+            add_hint_regressors(self.config.distill, model, next(iter(batches(0))))
         fit(
             model,
             batches,
-            self._loss(step, model),
+            student_loss(
+                self.config.distill, model, bool(step.teachers), hard=step.labels == "hard"
+            ),
             lambda model: {"accuracy": self._dev_accuracy(model, step)},
             self.config.train.model_copy(update=own),
             self.folder / step.name,
@@ -224,17 +212,6 @@ class KeywordRun:
             own = torch.from_numpy(labels[part])
             yield Batch(features, own, targets, hidden, epoch + i / steps)
 
-    def _add_regressors(self, model: nn.Module, batch: Batch) -> None:
-        """Those of the student's hints, for layers as large as a batch shows them."""
-        distill = self.config.distill
-        try:
-            with torch.no_grad(), outputs_of(model.eval(), distill.student_modules) as hidden:
-                model(batch.features)
-            add_regressors(model, distill.losses, hidden, batch.hidden)
-            self._composite(model, model, batch)  # whose layers must have fitting shapes
-        except ValueError as error:
-            raise InputError(f"distill.losses: {error}") from None
-
     def _identity(self, step: "Step | Node") -> dict:
         """What a resumed training must have in common with the run that it goes on."""
         config = self.config.model_dump(mode="json", exclude={"train"})
@@ -250,47 +227,6 @@ class KeywordRun:
             del config["distill"]["losses"]
         del config["distill"]["unlabelled"]  # the corpus names them
         return identity | {"distill": config["distill"]} | label_identity(self, step)
-
-    def _loss(self, step: "Step | Node", student: nn.Module) -> Callable:
-        """What `fit` minimises: (model, batch) -> (loss, its terms)."""
-        distill, hard = self.config.distill, step.labels == "hard"
-        if hard and distill.losses:
-            raise InputError("distill.losses are of soft labels: leave out hard, or the losses")
-
-        def clip_loss(model: nn.Module, batch: Batch):
-            logits = model(batch.features).float()  # of each member of an ensemble
-            return F.cross_entropy(
-                logits, batch.labels.repeat(len(logits) // len(batch.labels))
-            ), {}
-
-        def teacher_loss(model: nn.Module, batch: Batch):
-            temperature = 1.0 if hard else distill.temperature
-            logits = model(batch.features)
-            loss = kd_loss(
-                logits, batch.targets, batch.labels, temperature, distill.alpha, hard=hard
-            )
-            return loss, {}
-
-        if not step.teachers:
-            return clip_loss
-        return partial(self._composite, student) if distill.losses else teacher_loss
-
-    def _composite(self, student: nn.Module, model: nn.Module, batch: Batch):
-        """The sum of `distill.losses`; `model` is the student, as the loop wraps it."""
-        distill = self.config.distill
-        with outputs_of(student, distill.student_modules) as hidden:
-            logits = model(batch.features)
-        return sum_of_terms(
-            distill.losses,
-            logits,
-            batch.targets,
-            batch.labels,
-            hidden,
-            batch.hidden,
-            getattr(student, REGRESSORS, None),
-            batch.epoch,
-            {"temperature": distill.temperature, "alpha": distill.alpha},
-        )
 
     def _dev_accuracy(self, model: nn.Module, step: "Step | Node") -> float:
         """Dev accuracy in % on best-energy crops (whole clips for the first teacher)."""

@@ -2,7 +2,7 @@
 
 import json
 
-from kdspeech.distill.config import KeywordConfig, ModelConfig
+from kdspeech.distill.config import ModelConfig, Recipe
 from kdspeech.distill.costs import Costs, Limits
 from kdspeech.distill.family import form_of
 from kdspeech.distill.plans import Step
@@ -14,7 +14,7 @@ MAX_TIMED = 20  # latencies that are measured before a search gives up
 Form = tuple[ModelConfig, int]
 
 
-def reachable_forms(config: KeywordConfig, root: Step) -> list[Form]:
+def reachable_forms(config: Recipe, root: Step) -> list[Form]:
     """All networks with their inputs in ms that the plan can come to, the root's first."""
     start = (config.model_of(root), root.length)
     found, front = {_key(start): start}, [start]
@@ -30,7 +30,7 @@ def reachable_forms(config: KeywordConfig, root: Step) -> list[Form]:
     return list(found.values())
 
 
-def check_budget(config: KeywordConfig, root: Step, costs: Costs, limits: Limits) -> None:
+def check_budget(config: Recipe, root: Step, costs: Costs, limits: Limits) -> None:
     """Refuses, before anything is trained, a budget that no network of a plan can meet.
 
     Raises:
@@ -54,7 +54,7 @@ def check_budget(config: KeywordConfig, root: Step, costs: Costs, limits: Limits
     options = " ".join(f"{key}={value}" for key, value in model.options.items())
     raise InputError(
         f"none of the {len(forms)} networks that iterate.plan can come to meets the budget. "
-        f"Nearest is {model.name} {options} for {ms} ms: {limits.describe(cost)}, "
+        f"Nearest is {model.name} {options} for {ms} {config.unit}: {limits.describe(cost)}, "
         f"{100 * miss:.1f} % too much. Raise the budget, give the plan more generations (times) "
         "or smaller factors, or begin with another network"
     )

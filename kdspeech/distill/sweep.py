@@ -45,6 +45,12 @@ class Job:
         folder = Path(self.exp) / f"seed{seed}"
         return KeywordRun(self.config, KeywordData.open(self.data), folder, seed)
 
+    def finish(self, seed: int, step: Step | Node, progress: bool = False) -> None:
+        """Trains and scores a step; see `finish_step`."""
+        run = self.run(seed)
+        run.train(step, progress=progress)
+        score_step(run, step, self.command)
+
     def metrics(self, seed: int, step: Step | Node) -> Path:
         return Path(self.exp) / f"seed{seed}" / step.name / "metrics.jsonl"
 
@@ -56,9 +62,7 @@ def finish_step(
 
     `_teacher` makes a cluster's scheduler wait for the steps that this one learns from.
     """
-    run = job.run(seed)
-    run.train(step, progress=progress)
-    score_step(run, step, job.command)
+    job.finish(seed, step, progress)
     return step.name
 
 

@@ -46,7 +46,8 @@ def family_tables(family: dict) -> list[Table]:
 
 def family_table(family: dict) -> Table:
     """One row for each network: its teachers, costs and accuracies."""
-    header = ["network", "taught by", "ms", "parameters", "multiply-adds", "latency ms", "KB"]
+    unit = family.get("unit", "ms")
+    header = ["network", "taught by", unit, "parameters", "multiply-adds", "latency ms", "KB"]
     rows = []
     for node in family["nodes"]:
         drop = node["drop"]
@@ -75,7 +76,8 @@ def pareto_table(family: dict) -> Table:
         if any(cell.text for cell in on):
             cells = [Cell(node["name"]), *_costs(node), Cell(f"{node['dev']:.2f}")]
             rows.append([*cells, Cell(f"{node['test']:.2f}"), *on])
-    header = ["network", "ms", "parameters", "multiply-adds", "latency ms", "dev %", "test %"]
+    header = ["network", family.get("unit", "ms"), "parameters", "multiply-adds", "latency ms"]
+    header += ["dev %", "test %"]
     header += [f"front by {name.split(',')[0]}" for name in AXIS_NAMES.values()]
     note = "On a front is a network than which none is as cheap and better on dev."
     return Table("Pareto fronts", header, rows, note=note)
