@@ -37,6 +37,11 @@ def load_config(model: type[C], path: str | Path, overrides: list[str] | None = 
     return check_config(model, values, path, set_here)
 
 
+def has_section(path: str | Path, name: str) -> bool:
+    """Whether a YAML file has a key of that name; InputError as `load_config`."""
+    return name in _read_yaml(path)
+
+
 def check_config(model: type[C], values: dict, path: str | Path, set_here: Iterable[str] = ()) -> C:
     """Makes a `model` of values that came from `path`; of those named in `set_here`, from --set.
 

@@ -213,3 +213,14 @@ def _print(audit, data: Path) -> None:
             f"{len(audit.duplicates)} duplicates kept, {len(audit.warnings)} warnings: "
             f"{data / 'problems.txt'}"
         )
+
+
+@app.command()
+def mnist(corpus: Corpus, data: Data, to: To = Path("download"), url: Url = None) -> None:
+    """Make the image packs DATA/{train,test} from MNIST's idx files."""
+    from kdspeech.data.corpora import mnist as module
+
+    if corpus == "download":
+        corpus = module.download(to, url or module.URL)
+    for name, count in module.prepare(corpus, data).items():
+        typer.echo(f"{data / name}: {count} images")

@@ -41,7 +41,7 @@ def teacher(
 
     job = _job(config, data, exp, overrides)
     steps = Plan.parse(job.config.plan).steps()[:1]
-    run_steps(job, steps, _seeds(seeds), nj, scheduler)
+    run_steps(job, steps, parse_seeds(seeds), nj, scheduler)
 
 
 @app.command()
@@ -63,8 +63,8 @@ def progressive(
 
     job = _job(config, data, exp, overrides)
     steps = Plan.parse(plan or job.config.plan).steps(_labels(labels))
-    run_steps(job, steps, _seeds(seeds), nj, scheduler)
-    write_examples(job, steps, _seeds(seeds)[0])
+    run_steps(job, steps, parse_seeds(seeds), nj, scheduler)
+    write_examples(job, steps, parse_seeds(seeds)[0])
 
 
 @app.command()
@@ -90,8 +90,8 @@ def baselines(
     job = _job(config, data, exp, overrides)
     plan = Plan.parse(job.config.plan)
     ends = _numbers("--lengths", lengths, 1, plan.lengths[0]) if lengths else [plan.lengths[-1]]
-    run_steps(job, [Step((ms,), "clip") for ms in ends], _seeds(seeds), nj, scheduler)
-    run_truncated(job, plan.steps()[0], ends, _seeds(seeds), nj, scheduler)
+    run_steps(job, [Step((ms,), "clip") for ms in ends], parse_seeds(seeds), nj, scheduler)
+    run_truncated(job, plan.steps()[0], ends, parse_seeds(seeds), nj, scheduler)
 
 
 @app.command()
@@ -124,10 +124,12 @@ def sweep(
     if not chains and not direct:
         chains, direct = PAPER_CHAINS, PAPER_DIRECT
     steps = all_steps(job.config.plan, chains, direct, job.config.hard)
-    run_steps(job, steps, _seeds(seeds), nj, scheduler)
+    run_steps(job, steps, parse_seeds(seeds), nj, scheduler)
     ends = sorted({step.length for step in steps if step.teacher}, reverse=True)
-    run_truncated(job, Plan.parse(job.config.plan).steps()[0], ends, _seeds(seeds), nj, scheduler)
-    write_examples(job, steps, _seeds(seeds)[0])
+    run_truncated(
+        job, Plan.parse(job.config.plan).steps()[0], ends, parse_seeds(seeds), nj, scheduler
+    )
+    write_examples(job, steps, parse_seeds(seeds)[0])
 
 
 @app.command()
@@ -158,16 +160,15 @@ def iterate(
     with one (all that are given) it returns the best network within. Finished networks are kept.
     Writes EXP/family.json, family.md, family.svg and pareto.svg.
     """
-    from kdspeech.distill import Limits, iterative
+    from kdspeech.distill import Limits, run_search
     from kdspeech.io.errors import InputError
     from kdspeech.report.family import print_family, save_family
 
     limits = Limits(
         parameters=max_params, macs=max_macs, latency_ms=max_latency_ms, size_kb=max_size_kb
     )
-    job = _job(config, data, exp, overrides)
-    sizes = (limits, max_drop, _seeds(seeds), nj, scheduler)
-    family = iterative(job.config, data, exp, *sizes, job.command)
+    job = _any_job(config, data, exp, overrides)
+    family = run_search(job, limits, max_drop, parse_seeds(seeds), nj, scheduler)
     save_family(family, exp)
     print_family(family)
     if family["best"] is None:
@@ -183,7 +184,18 @@ def _job(config: Path, data: Path, exp: Path, overrides: list[str] | None):
     return Job(load_config(KeywordConfig, config, overrides), str(data), str(exp), command)
 
 
-def _seeds(text: str) -> list[int]:
+def _any_job(config: Path, data: Path, exp: Path, overrides: list[str] | None):
+    """Of a recipe for images where it has a section `images`, else for clips."""
+    from kdspeech.config import has_section, load_config
+    from kdspeech.distill import ImageConfig, ImageJob
+
+    if not has_section(config, "images"):
+        return _job(config, data, exp, overrides)
+    command = shlex.join(["kds", *sys.argv[1:]])
+    return ImageJob(load_config(ImageConfig, config, overrides), str(data), str(exp), command)
+
+
+def parse_seeds(text: str) -> list[int]:
     return _numbers("--seeds", text, 0, 2**32)
 
 

@@ -21,6 +21,7 @@ from kdspeech.cli import (
     gmm,
     graph,
     hmm,
+    image,
     lattice,
     lm,
     models,
@@ -64,6 +65,7 @@ app.command()(pack.make_pack)
 app.command()(models.models)
 distill.app.command()(report.score)
 app.add_typer(distill.app, name="distill", help="Trains teachers and distils them into students.")
+app.add_typer(image.app, name="image", help="Networks on images: tables of a recipe.")
 app.add_typer(feats.app)
 app.add_typer(hmm.app)
 app.add_typer(lm.app, name="lm", help="N-gram language models.")

@@ -3,7 +3,15 @@
 from kdspeech.train.augment import spec_augment
 from kdspeech.train.checkpoint import load_weights
 from kdspeech.train.config import TrainConfig
-from kdspeech.train.loop import fit, shard
+from kdspeech.train.loop import DivergedError, fit, shard
 from kdspeech.train.record import read_metrics
 
-__all__ = ["TrainConfig", "fit", "load_weights", "read_metrics", "shard", "spec_augment"]
+__all__ = [
+    "DivergedError",
+    "TrainConfig",
+    "fit",
+    "load_weights",
+    "read_metrics",
+    "shard",
+    "spec_augment",
+]

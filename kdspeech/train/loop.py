@@ -26,6 +26,10 @@ from kdspeech.train.record import log
 from kdspeech.train.schedules import check_schedule, lr_factor, newbob_drop
 
 
+class DivergedError(InputError):
+    """A training whose loss is no longer finite."""
+
+
 @dataclass
 class _State:
     """Where a run is; saved in last.pt."""
@@ -259,7 +263,7 @@ def _train_step(run: _Run, batch: Any, loss_fn: Callable, epochs: float) -> None
     loss, metrics = loss_fn(run.wrapped, run.fabric.to_device(batch))
     value = loss.item()
     if not math.isfinite(value):
-        raise InputError(
+        raise DivergedError(
             f"{run.directory}: the loss is {value} in epoch {state.epoch + 1}, step "
             f"{state.epoch_step + 1} (rate {rate:g}); lower lr, set grad_clip or warmup_epochs. "
             "Checkpoints up to here are kept"
