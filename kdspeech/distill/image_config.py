@@ -77,7 +77,7 @@ class Training(NamedTuple):
 
 class ImageConfig(Recipe):
     """Everything an image recipe's `conf/*.yaml` may say: `systems` for tables, `iterate` with
-    `model`, `teacher`, `train` and `distill` for a search."""
+    `model`, `teacher`, `train`, `distill` and `fraction` for a search."""
 
     images: ImagesConfig
     distill: LossConfig = LossConfig()
@@ -118,7 +118,8 @@ class ImageConfig(Recipe):
         """How a network of a table or of a search is trained."""
         if not isinstance(node, System):
             train = self.train.model_copy(update={"epochs": super().epochs_of(node)})
-            return Training(self.model_of(node), self.members_of(node), train, self.distill, 1.0)
+            form = (self.model_of(node), self.members_of(node))
+            return Training(*form, train, self.distill, self.fraction_of(node))
         own = self.systems[node.name]
         values = {**self.train.model_dump(), **own.train}
         train = check_config(TrainConfig, values, f"systems.{node.name}.train")

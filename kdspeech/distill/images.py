@@ -207,7 +207,8 @@ class ImageRun:
         self._write_score(node, {"diverged": error}, command)
 
     def _write_score(self, node: Trained, more: dict, command: str) -> None:
-        rows = read_metrics(self.folder / node.name / "metrics.jsonl")
+        metrics = self.folder / node.name / "metrics.jsonl"
+        rows = read_metrics(metrics) if metrics.exists() else []  # none: diverged at once
         side = self.config.first_length
         score = {
             "system": node.name,
