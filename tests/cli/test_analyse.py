@@ -61,7 +61,7 @@ def test_page_and_numbers(recipe, tmp_path):
     assert result.output.strip().splitlines()[-1] == str(tmp_path / "analysis.html")
     assert "400-200 answers as 400 does on" in result.output
     text = (tmp_path / "analysis.html").read_text(encoding="utf-8")
-    assert "200 ms crop" in text and 'id="embedding"' in text
+    assert 'aria-label="200 ms"' in text and 'id="embedding"' in text
     found = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))
     score = np.load(recipe / "exp/seed0/400/posteriors.npz")
     accuracy = 100 * np.mean(score["test/full"].argmax(1) == score["test/label"])

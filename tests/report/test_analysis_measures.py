@@ -21,6 +21,7 @@ from kdspeech.report.analysis import (
     maximum_calibration_error,
     negative_log_likelihood,
     neighbour_accuracy,
+    off_target_correlation,
     outcomes,
     reliability,
     soft_target_stats,
@@ -65,6 +66,18 @@ def test_soft_targets_at_their_limits(random):
     np.testing.assert_allclose(cold.entropy, 0, atol=1e-3)
     wrong = logits.argmax(axis=1) != labels
     assert over_samples(cold.off_target, cold.counts) == pytest.approx(wrong.mean(), abs=1e-3)
+
+
+def test_which_others_are_alike():
+    # Mean masses off the class: 0.3, 0.1 | 0.2, 0.4 | 0.1, 0.5 against twice as much each.
+    mean = np.array([[0.6, 0.3, 0.1], [0.2, 0.4, 0.4], [0.1, 0.5, 0.4]])
+    (soft,) = soft_target_stats(np.log(mean), [0, 1, 2], [1])
+    assert off_target_correlation(soft, soft._replace(mean=2 * mean)) == pytest.approx(1)
+    turned = mean[:, [0, 2, 1]]
+    expected = np.corrcoef([0.3, 0.1, 0.2, 0.4, 0.1, 0.5], [0.1, 0.3, 0.2, 0.4, 0.1, 0.4])[0, 1]
+    assert off_target_correlation(soft, soft._replace(mean=turned)) == pytest.approx(expected)
+    (two,) = soft_target_stats(np.eye(2), [0, 1], [1])
+    assert np.isnan(off_target_correlation(two, two))
 
 
 def test_posteriors_serve_as_logits(random):

@@ -23,7 +23,12 @@ from kdspeech.report.analysis.embedding import linear_cka, neighbour_accuracy, t
 from kdspeech.report.analysis.exhibits import audio_exhibit, picture_exhibit
 from kdspeech.report.analysis.findings import Findings, analyse, save_json
 from kdspeech.report.analysis.page import save_analysis
-from kdspeech.report.analysis.soft_targets import SoftTargets, log_softmax, soft_target_stats
+from kdspeech.report.analysis.soft_targets import (
+    SoftTargets,
+    log_softmax,
+    off_target_correlation,
+    soft_target_stats,
+)
 from kdspeech.report.analysis.study import Network, Study
 
 __all__ = [
@@ -49,6 +54,7 @@ __all__ = [
     "maximum_calibration_error",
     "negative_log_likelihood",
     "neighbour_accuracy",
+    "off_target_correlation",
     "outcomes",
     "picture_exhibit",
     "reliability",

@@ -22,7 +22,8 @@ STYLE = """
 .wave polygon { fill: var(--s0); } .wave rect { fill: var(--s1); opacity: 0.22; }
 .player { display: flex; align-items: center; gap: 0.5rem; font-size: 0.78rem;
   color: var(--muted); }
-.player span { flex: 0 0 4.6rem; } .player audio { flex: 1 1 0; min-width: 0; height: 2rem; }
+.player span { flex: 0 0 3.2rem; } .player audio { flex: 1 1 0; min-width: 0; height: 2.2rem; }
+@media (pointer: coarse) { .player audio { height: 3.4rem; } }
 img.sample { display: block; width: 7rem; height: auto; image-rendering: pixelated;
   margin: 0.3rem auto; }
 .answers { display: grid; grid-template-columns: minmax(0, max-content) minmax(0, 1fr);

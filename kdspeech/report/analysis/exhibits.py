@@ -21,7 +21,7 @@ def audio_exhibit(wave: np.ndarray, rate: int, crop: tuple[int, int] | None = No
     if crop and (crop[0] > 0 or sum(crop) < len(wave)):
         start, length = crop
         cut = wave[max(start, 0) : start + length]
-        parts.append(_player(cut, rate, f"{round(1000 * length / rate)} ms crop"))
+        parts.append(_player(cut, rate, f"{round(1000 * length / rate)} ms"))
     return "".join(parts)
 
 

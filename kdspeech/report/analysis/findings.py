@@ -27,7 +27,12 @@ from kdspeech.report.analysis.calibration import (
     reliability,
 )
 from kdspeech.report.analysis.embedding import linear_cka, neighbour_accuracy, spread, tsne
-from kdspeech.report.analysis.soft_targets import SoftTargets, log_softmax, soft_target_stats
+from kdspeech.report.analysis.soft_targets import (
+    SoftTargets,
+    log_softmax,
+    off_target_correlation,
+    soft_target_stats,
+)
 from kdspeech.report.analysis.study import Network, Study
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
@@ -57,12 +62,14 @@ class NetworkFindings:
 
 @dataclass(frozen=True)
 class PairFindings:
-    """Of the reference (or baseline) and another network; `cka` of their penultimate layers."""
+    """Of the reference (or baseline) and another network; `off_target_correlation` at each
+    temperature; `cka` of their penultimate layers."""
 
     first: str
     second: str
     agreement: Agreement
     outcomes: Outcomes
+    off_target_correlation: list[float]
     cka: float | None
 
 
@@ -120,7 +127,10 @@ def analyse(
     """
     pictured = spread(study.labels, points)
     networks = [_network(study, n, temperatures, bins, pictured) for n in study.networks]
-    return Findings(networks, _pairs(study), _changes(study), pictured)
+    others = range(1, len(networks))
+    pairs = [(0, other) for other in others] + ([(study.baseline, 1)] if study.baseline else [])
+    found = [_pair(study, networks, *pair) for pair in pairs]
+    return Findings(networks, found, _changes(study), pictured)
 
 
 def _network(study, network: Network, temperatures, bins: int, pictured) -> NetworkFindings:
@@ -147,20 +157,16 @@ def _network(study, network: Network, temperatures, bins: int, pictured) -> Netw
     )
 
 
-def _pairs(study: Study) -> list[PairFindings]:
-    """The reference with all others; the baseline with the student, if it is not the reference."""
-    pairs = [(study.reference, other) for other in study.networks[1:]]
-    pairs += [(study.before, study.student)] if study.baseline else []
-    return [_pair(study, *pair) for pair in pairs]
-
-
-def _pair(study: Study, first: Network, second: Network) -> PairFindings:
+def _pair(study: Study, networks: list[NetworkFindings], a: int, b: int) -> PairFindings:
+    first, second = study.networks[a], study.networks[b]
     embedded = first.embedding is not None and second.embedding is not None
+    soft = zip(networks[a].soft_targets, networks[b].soft_targets, strict=True)
     return PairFindings(
         first.name,
         second.name,
         agreement(first.logits, second.logits, study.labels),
         outcomes(first.logits, second.logits, study.labels),
+        [off_target_correlation(*pair) for pair in soft],
         linear_cka(first.embedding, second.embedding) if embedded else None,
     )
 

@@ -1,6 +1,7 @@
 """Studies of a keyword experiment: what `kds distill` leaves in EXP/seed<k>/<system>."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,18 @@ class Scored:
             "multiply-adds": millions(system.macs),
         }
 
+    @cached_property
     def siblings(self) -> dict[int, "Scored"]:
-        """The same system with other seeds, by seed."""
-        found = {}
-        for folder in sorted(self.folder.absolute().parent.parent.glob("seed*")):
-            other = folder / self.folder.name
-            if (other / "score.json").is_file() and other != self.folder.absolute():
-                scored = Scored(other, self.split, self.protocol)
+        """The same system with other seeds, by seed.
+
+        Raises:
+          InputError: one that was scored on other clips.
+        """
+        here, found = self.folder.absolute(), {}
+        for seed in sorted(here.parent.parent.glob("seed*")):
+            if (seed / here.name / "score.json").is_file() and seed != here.parent:
+                scored = Scored(seed / here.name, self.split, self.protocol)
+                check_same_clips([self, scored])
                 found[scored.system.seed] = scored
         return found
 
@@ -93,7 +99,8 @@ def keyword_study(
 
     Args:
       folders: EXP/seed<k>/<system> of two or more, teacher and student first.
-      baseline: that of the system the student's gains are counted from; else the first.
+      baseline: that of the system the student's gains are counted from, one of them or a further
+        one; else the first.
       split: "dev" or "test".
       protocol: of the systems that do not take whole clips.
       recipe: configuration and folder of packs; with them clips are played and penultimate layers
@@ -103,12 +110,14 @@ def keyword_study(
     Raises:
       InputError: folders that are not scored on the same clips, or not with this recipe.
     """
+    folders = [Path(folder).absolute() for folder in folders]
+    before = folders[0] if baseline is None else Path(baseline).absolute()
+    folders += [before] if before not in folders else []
     scored = [Scored(folder, split, protocol) for folder in folders]
-    if baseline is not None:
-        scored.append(Scored(baseline, split, protocol))
-    utts, labels, _ = _same_clips(scored)
+    check_same_clips(scored)
+    utts, labels, _ = scored[0].answers(split)
     opened = recipe and _Recipe(*recipe, scored)
-    seeds = set.intersection(*(set(s.siblings()) for s in scored))
+    seeds = set.intersection(*(set(s.siblings) for s in scored))
     names = _names(scored)
     networks = [
         _network(s, name, sorted(seeds), opened if embed else None)
@@ -119,14 +128,14 @@ def keyword_study(
         labels=labels,
         samples=tuple(map(str, utts)),
         networks=tuple(networks),
-        baseline=0 if baseline is None else len(scored) - 1,
+        baseline=folders.index(before),
         split=split,
         exhibit=opened and opened.exhibit(scored, utts),
     )
 
 
-def _same_clips(scored: list[Scored]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The clips of the first; refuses others' that differ."""
+def check_same_clips(scored: Sequence[Scored]) -> None:
+    """Refuses systems whose classes or clips differ from those of the first."""
     first = scored[0].answers(scored[0].split)
     for other in scored[1:]:
         answers = other.answers(other.split)
@@ -138,7 +147,6 @@ def _same_clips(scored: list[Scored]) -> tuple[np.ndarray, np.ndarray, np.ndarra
                 f"{other.folder}: its classes or {other.split} clips differ from those of "
                 f"{scored[0].folder}; analyse systems of one task, scored on the same data"
             )
-    return first
 
 
 def _names(scored: list[Scored]) -> list[str]:
@@ -152,7 +160,6 @@ def _names(scored: list[Scored]) -> list[str]:
 
 
 def _network(scored: Scored, name: str, seeds: list[int], recipe: "_Recipe | None") -> Network:
-    siblings = scored.siblings()
     other = scored.answers("dev") if scored.split == "test" else None
     return Network(
         name=name,
@@ -160,7 +167,7 @@ def _network(scored: Scored, name: str, seeds: list[int], recipe: "_Recipe | Non
         about=scored.about(),
         embedding=recipe.embedding(scored) if recipe else None,
         held_out=other and (other[2], other[1]),
-        repeats=tuple(siblings[seed].answers(scored.split)[2] for seed in seeds),
+        repeats=tuple(scored.siblings[seed].answers(scored.split)[2] for seed in seeds),
     )
 
 

@@ -108,6 +108,7 @@ def _soft(study: Study, findings: Findings) -> str:
     caption = "Means over the samples; dotted: all classes alike."
     curves = figure_html(plots.softness(findings), "softness", caption)
     parts = [to_html(tables.softness_table(findings)), grid([curves])]
+    parts.append(to_html(tables.others_table(study, findings)))
     count = len(findings.networks[0].soft_targets)
     for k in range(count):
         soft = findings.networks[0].soft_targets[k]

@@ -15,6 +15,7 @@ from kdspeech.report.drawing import INK, MUTED, SERIES, WIDTH, new_figure, style
 HUES = ("#3b76d6", "#e0761e", "#2f9e62", "#c0408f", "#a3861c", "#1797a3", "#7a5fd0", "#d64545",
         "#7f8a1f", "#4f8f8f", "#b5651d", "#8c8c96")  # fmt: skip
 """Of classes: tones that stand on white and on black; classes beyond them begin anew."""
+MANY = 20  # classes; the cells of more have no numbers
 
 
 @styled
@@ -61,13 +62,14 @@ def _matrix(values, classes, title, names, form, least, signed=False) -> Figure:
     figure, axes = new_figure(WIDTH * 0.98)
     ax = axes[0, 0]
     scale = max(np.nanmax(np.abs(values)), 1e-9) if signed else 100.0
-    for i, j in np.argwhere(np.abs(np.nan_to_num(values)) > 0.05):
+    small = n <= MANY
+    for i, j in np.argwhere(np.abs(np.nan_to_num(values)) > (0.05 if small else least)):
         value = values[i, j]
         good = (value > 0) == (i == j)
         alpha = 0.65 * np.sqrt(abs(value) / scale)
         colour = (SERIES[2] if good else SERIES[1]) if signed else SERIES[0 if i == j else 1]
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colour, alpha=alpha, linewidth=0))
-        if abs(value) >= least:
+        if small and abs(value) >= least:
             ax.text(j, i, form.format(value), ha="center", va="center", fontsize=7)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", ylabel=names[0])
     ax.set_xticks(range(n), classes, rotation=60, ha="right", rotation_mode="anchor")

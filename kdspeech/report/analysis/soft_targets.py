@@ -91,6 +91,16 @@ def class_means(values: np.ndarray, labels: np.ndarray, num_classes: int) -> np.
     return means
 
 
+def off_target_correlation(first: SoftTargets, second: SoftTargets) -> float:
+    """Whether two networks find the same classes alike: the correlation (Pearson) of their mean
+    masses on other classes than the true one; NaN with fewer than three classes."""
+    others = ~np.eye(len(first.mean), dtype=bool) & np.isfinite(first.mean)
+    if len(first.mean) < 3:
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(first.mean[others], second.mean[others])[0, 1])
+
+
 def over_samples(by_class: np.ndarray, counts: np.ndarray) -> float:
     """The mean over all samples of a value that is given by class, (classes,)."""
     return float(np.nansum(by_class * counts) / np.sum(counts))

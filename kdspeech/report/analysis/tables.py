@@ -53,8 +53,30 @@ def _softness_cell(soft: SoftTargets) -> Cell:
     return Cell(f"{off:.1f}", detail=f"{over_samples(soft.entropy, soft.counts):.2f}")
 
 
+def others_table(study: Study, findings: Findings) -> Table:
+    """Which other classes each network finds likely, at the middle temperature."""
+    middle = len(findings.networks[0].soft_targets) // 2
+    soft = [found.soft_targets[middle] for found in findings.networks]
+    rows = [
+        [Cell(name), *(Cell(likeliest_others(s, c, study.classes)) for s in soft)]
+        for c, name in enumerate(study.classes)
+        if soft[0].counts[c]
+    ]
+    title = f"What else it could be, at T = {soft[0].temperature:g}"
+    alike = [
+        f"{pair.second} with {pair.first} {pair.off_target_correlation[middle]:.2f}"
+        for pair in findings.pairs
+    ]
+    note = (
+        "The other classes with the largest mean mass, in %. Correlation of these masses over all "
+        f"pairs of classes: {', '.join(alike)}."
+    )
+    header = ["class", *(found.name for found in findings.networks)]
+    return Table(title, header, rows, labels=len(header), note=note)
+
+
 def classes_table(study: Study, findings: Findings, number: int) -> Table:
-    """Of every class the mass off it by temperature, and where it goes, for one network."""
+    """Of every class the mass off it by temperature, for one network."""
     found = findings.networks[number]
     middle = found.soft_targets[len(found.soft_targets) // 2]
     rows = [
@@ -63,15 +85,13 @@ def classes_table(study: Study, findings: Findings, number: int) -> Table:
             Cell(str(middle.counts[c])),
             *(Cell(_percent(soft.off_target[c])) for soft in found.soft_targets),
             Cell(f"{middle.entropy[c]:.2f}"),
-            Cell(likeliest_others(middle, c, study.classes)),
         ]
         for c, name in enumerate(study.classes)
         if middle.counts[c]
     ]
-    at = f"at T = {middle.temperature:g}"
     header = ["class", f"{study.unit}s", *(f"T = {s.temperature:g}" for s in found.soft_targets)]
-    header += [f"entropy {at}", f"most of it {at}"]
-    note = "Mass off the true class in %; on the right where most of it goes, in % of all mass."
+    header += [f"entropy at T = {middle.temperature:g}"]
+    note = "Mean mass off the true class in %."
     return Table(f"Soft targets by class: {found.name}", header, rows, note=note)
 
 
