@@ -117,7 +117,7 @@ def test_two_networks_that_are_the_same():
     same = replace(study, networks=(study.reference, twin), baseline=0, exhibit=None)
     found = analyse(same)
     assert found.pairs[0].agreement.kl.max() == 0 and len(found.changes.changes.fixed) == 0
-    assert "0.000 nats a clip." in summary(same, found)[0]
+    assert "100.0 % of 30 test clips, 0.000 nats from it." in summary(same, found)[0]
     assert plots.changes_by_class(same, found) is None
 
 

@@ -62,13 +62,15 @@ class NetworkFindings:
 
 @dataclass(frozen=True)
 class PairFindings:
-    """Of the reference (or baseline) and another network; `off_target_correlation` at each
-    temperature; `cka` of their penultimate layers."""
+    """Of the reference (or baseline) and another network, posteriors as they are; at each
+    temperature the mean divergence `kl_by_temperature` and `off_target_correlation`; `cka` of their
+    penultimate layers."""
 
     first: str
     second: str
     agreement: Agreement
     outcomes: Outcomes
+    kl_by_temperature: list[float]
     off_target_correlation: list[float]
     cka: float | None
 
@@ -106,6 +108,10 @@ class Findings:
 
     def network(self, name: str) -> NetworkFindings:
         return next(network for network in self.networks if network.name == name)
+
+    @property
+    def temperatures(self) -> list[float]:
+        return [soft.temperature for soft in self.networks[0].soft_targets]
 
 
 def analyse(
@@ -160,14 +166,16 @@ def _network(study, network: Network, temperatures, bins: int, pictured) -> Netw
 def _pair(study: Study, networks: list[NetworkFindings], a: int, b: int) -> PairFindings:
     first, second = study.networks[a], study.networks[b]
     embedded = first.embedding is not None and second.embedding is not None
-    soft = zip(networks[a].soft_targets, networks[b].soft_targets, strict=True)
+    soft = list(zip(networks[a].soft_targets, networks[b].soft_targets, strict=True))
+    both = (first.logits, second.logits, study.labels)
     return PairFindings(
-        first.name,
-        second.name,
-        agreement(first.logits, second.logits, study.labels),
-        outcomes(first.logits, second.logits, study.labels),
-        [off_target_correlation(*pair) for pair in soft],
-        linear_cka(first.embedding, second.embedding) if embedded else None,
+        first=first.name,
+        second=second.name,
+        agreement=agreement(*both),
+        outcomes=outcomes(*both),
+        kl_by_temperature=[agreement(*both, s.temperature).kl.mean() for s, _ in soft],
+        off_target_correlation=[off_target_correlation(*s) for s in soft],
+        cka=linear_cka(first.embedding, second.embedding) if embedded else None,
     )
 
 

@@ -55,15 +55,16 @@ def save_analysis(
 def summary(study: Study, findings: Findings) -> list[str]:
     """What an analysis says, in sentences."""
     pair, total = findings.pairs[0], len(study.labels)
-    kl, kl_target = pair.agreement.kl.sum(), pair.agreement.kl_target.sum()
-    share = f", {100 * (1 - kl_target / kl):.0f} % of it about which other class" if kl else ""
-    return [
+    text = (
         f"{pair.second} answers as {pair.first} does on {100 * pair.agreement.same.mean():.1f} % "
-        f"of {total} {study.split} {study.unit}s; the divergence from it is {kl / total:.3f} nats "
-        f"a {study.unit}{share}.",
-        _changes_sentence(study, findings),
-        "; ".join(map(_calibration_text, findings.networks)) + ".",
-    ]
+        f"of {total} {study.split} {study.unit}s, {pair.agreement.kl.mean():.3f} nats from it"
+    )
+    if study.baseline:
+        other = next(p for p in findings.pairs if p.second == study.before.name)
+        same, kl = 100 * other.agreement.same.mean(), other.agreement.kl.mean()
+        text += f"; {other.second} on {same:.1f} %, {kl:.3f} nats"
+    calibrations = "; ".join(map(_calibration_text, findings.networks))
+    return [f"{text}.", _changes_sentence(study, findings), f"{calibrations}."]
 
 
 def _changes_sentence(study: Study, findings: Findings) -> str:
@@ -109,7 +110,7 @@ def _soft(study: Study, findings: Findings) -> str:
     curves = figure_html(plots.softness(findings), "softness", caption)
     parts = [to_html(tables.softness_table(findings)), grid([curves])]
     parts.append(to_html(tables.others_table(study, findings)))
-    count = len(findings.networks[0].soft_targets)
+    count = len(findings.temperatures)
     for k in range(count):
         soft = findings.networks[0].soft_targets[k]
         figures = grid(_mean_target_figures(study, findings, k))
@@ -135,7 +136,8 @@ def _agreement(study: Study, findings: Findings) -> str:
     pair = findings.pairs[0]
     caption = f"{pair.second} beside {pair.first}: same answers, and mean divergence from it."
     figure = figure_html(plots.agreement_by_class(study, findings), "agreement-class", caption)
-    parts = [to_html(tables.agreement_table(study, findings)), grid([figure])]
+    both = (tables.agreement_table(study, findings), tables.temperatures_table(findings))
+    parts = [*map(to_html, both), grid([figure])]
     for other in findings.pairs[1:]:
         table = tables.agreement_by_class_table(study, other)
         parts.append(folded(table.title, to_html(table)))

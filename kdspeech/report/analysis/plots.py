@@ -22,7 +22,7 @@ MANY = 20  # classes; the cells of more have no numbers
 def softness(findings: Findings) -> Figure:
     """Mass off the true class and entropy against the temperature."""
     figure, axes = new_figure(2.5, 1, 2)
-    temperatures = [soft.temperature for soft in findings.networks[0].soft_targets]
+    temperatures = findings.temperatures
     for ax, key, scale, label in (
         (axes[0, 0], "off_target", 100, "mass off the true class, %"),
         (axes[0, 1], "entropy", 1, "entropy, nats"),

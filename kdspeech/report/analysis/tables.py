@@ -63,14 +63,7 @@ def others_table(study: Study, findings: Findings) -> Table:
         if soft[0].counts[c]
     ]
     title = f"What else it could be, at T = {soft[0].temperature:g}"
-    alike = [
-        f"{pair.second} with {pair.first} {pair.off_target_correlation[middle]:.2f}"
-        for pair in findings.pairs
-    ]
-    note = (
-        "The other classes with the largest mean mass, in %. Correlation of these masses over all "
-        f"pairs of classes: {', '.join(alike)}."
-    )
+    note = "The other classes with the largest mean mass, in %."
     header = ["class", *(found.name for found in findings.networks)]
     return Table(title, header, rows, labels=len(header), note=note)
 
@@ -107,7 +100,7 @@ def agreement_table(study: Study, findings: Findings) -> Table:
     """Each pair: the same answer, divergence, and what they have right."""
     rows = [_agreement_row(pair, len(study.labels)) for pair in findings.pairs]
     header = ["first", "second", "same answer", "both right", "only first", "only second",
-              "same mistake", "two mistakes", "KL", "of class", "CKA"]  # fmt: skip
+              "same mistake", "two mistakes", "KL", "on class", "CKA"]  # fmt: skip
     note = (
         f"In % of the {study.unit}s. KL: of the second from the first, nats a {study.unit}; below "
         "it the median; then the part of it that is about the true class against all others, the "
@@ -128,6 +121,21 @@ def _agreement_row(pair: PairFindings, total: int) -> list[Cell]:
         Cell(part),
         Cell("" if pair.cka is None else f"{pair.cka:.2f}"),
     ]
+
+
+def temperatures_table(findings: Findings) -> Table:
+    """Each pair by temperature: divergence, and whether the same other classes are likely."""
+    rows = []
+    for pair in findings.pairs:
+        both = zip(pair.kl_by_temperature, pair.off_target_correlation, strict=True)
+        cells = [Cell(f"{kl:.4f}", detail=f"{alike:.2f}") for kl, alike in both]
+        rows.append([Cell(pair.first), Cell(pair.second), *cells])
+    header = ["first", "second", *(f"T = {t:g}" for t in findings.temperatures)]
+    note = (
+        "KL of the second from the first in nats, both softened; below it the correlation of their "
+        "mean masses on other classes than the true one."
+    )
+    return Table("Divergence by temperature", header, rows, labels=2, note=note)
 
 
 def agreement_by_class_table(study: Study, pair: PairFindings) -> Table:
