@@ -19,6 +19,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
+: "${taught:=}"                    # other networks that learn as the student does, up to its sMBR
 : "${kd_set:=}"                    # what dnn.yaml says otherwise for them: network.dropout=0
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
@@ -127,8 +128,8 @@ adapt_network() {
   decode_network "$system.$how"
 }
 
-# The student with q,T and a seed: hdnn_h128_l10_kd_q05_t2.
-distilled_by() { system_of "${student}_kd_q${1%,*}_t${1#*,}" "$2"; }
+# A student with q,T and a seed, distilled_by NETWORK q,T SEED: hdnn_h128_l10_kd_q05_t2.
+distilled_by() { system_of "$1_kd_q${2%,*}_t${2#*,}" "$3"; }
 
 # The K largest posteriors of every frame by a teacher: store_posteriors TEACHER T K.
 store_of() { echo "$exp/$1/posteriors_t$2_k$3.arrow"; }
@@ -140,13 +141,13 @@ store_posteriors() {
     --temperature "$2" --top-k "$3"
 }
 
-# A student of stored posteriors: learn_posteriors SYSTEM SEED TEACHER q,T K.
+# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K.
 learn_posteriors() {
   local key options=()
   for key in $kd_set; do options+=(--set "$key"); done
-  train_network "$1" "$student" "$2" --set "distill.teachers=[$exp/$3]" \
-    --set "distill.q=${4%,*}" --set "distill.temperature=${4#*,}" \
-    --set "distill.store=$(store_of "$3" "${4#*,}" "$5")" "${options[@]}"
+  train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/$4]" \
+    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
+    --set "distill.store=$(store_of "$4" "${5#*,}" "$6")" "${options[@]}"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
@@ -229,10 +230,15 @@ if wants 13; then
     for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k"; done
     all_done
     for pair in $grid; do
-      beside learn_posteriors "$(distilled_by "$pair" "$seed")" "$seed" "$by" "$pair" "$top_k"
+      beside learn_posteriors "$(distilled_by "$student" "$pair" "$seed")" "$student" "$seed" \
+        "$by" "$pair" "$top_k"
+    done
+    for network in $taught; do
+      beside learn_posteriors "$(distilled_by "$network" "$kd_best" "$seed")" "$network" "$seed" \
+        "$by" "$kd_best" "$top_k"
     done
     for k in $ks; do
-      beside learn_posteriors "$(system_of "${student}_kd_k$k")" 0 "$by" "$kd_best" "$k"
+      beside learn_posteriors "$(system_of "${student}_kd_k$k")" "$student" 0 "$by" "$kd_best" "$k"
     done
   done
   all_done
@@ -243,16 +249,22 @@ if wants 14 && [ -n "$smbr" ]; then
   for seed in $seeds; do
     by=$(teacher_of "$seed")
     plain=$(system_of "$student" "$seed")
-    distilled=$(distilled_by "$kd_best" "$seed")
+    distilled=$(distilled_by "$student" "$kd_best" "$seed")
     own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")
     for system in "$plain" "$distilled"; do beside decode_train "$system"; done
+    for network in $taught; do
+      beside decode_train "$(distilled_by "$network" "$kd_best" "$seed")"
+    done
     all_done
     beside train_further "$(system_of "${student}_skd" "$seed")" "$plain" "$plain" \
       "${own[@]}" --set criterion=kd --set ce_weight=0
     beside train_further "$(system_of "${student}_kd_skd" "$seed")" "$distilled" "$distilled" \
       "${own[@]}" --set criterion=kd --set ce_weight=0
-    beside train_further "$(system_of "${student}_kd_smbr" "$seed")" "$distilled" "$distilled" \
-      --set criterion=smbr --set "train.seed=$seed"
+    for network in $student $taught; do
+      init=$(distilled_by "$network" "$kd_best" "$seed")
+      beside train_further "$(system_of "${network}_kd_smbr" "$seed")" "$init" "$init" \
+        --set criterion=smbr --set "train.seed=$seed"
+    done
     beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" "$distilled" \
       "${own[@]}" --set criterion=smbr --set kl_weight=0.2
     all_done
