@@ -20,7 +20,6 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
 : "${taught:=}"                    # other networks that learn as the student does, up to its sMBR
-: "${kd_set:=}"                    # what dnn.yaml says otherwise for them: network.dropout=0
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
 : "${adapted:=}"                   # systems that are adapted to speakers
@@ -143,11 +142,9 @@ store_posteriors() {
 
 # A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K.
 learn_posteriors() {
-  local key options=()
-  for key in $kd_set; do options+=(--set "$key"); done
   train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/$4]" \
     --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
-    --set "distill.store=$(store_of "$4" "${5#*,}" "$6")" "${options[@]}"
+    --set "distill.store=$(store_of "$4" "${5#*,}" "$6")"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }

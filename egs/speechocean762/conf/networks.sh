@@ -4,7 +4,6 @@ networks="HDNN-H512-L6 DNN-H512-L6 HDNN-H256-L6 DNN-H256-L6 DNN-H128-L10 HDNN-H1
 mmi="HDNN-H512-L6 HDNN-H128-L10"
 kd_grid="0,1 0.2,1 0.5,1 0,2 0.2,2 0.5,2 0,3 0.2,3 0.5,3"
 taught=HDNN-H512-L6         # born again: it learns from its own sequence-trained self
-kd_set=network.dropout=0
 top_ks="5 10 20"
 adapted="HDNN-H512-L6_smbr HDNN-H128-L10_smbr HDNN-H128-L10_kd_smbr"
 speeds=0.9,1.1
