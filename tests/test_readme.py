@@ -1,4 +1,4 @@
-"""The README's Python runs as it is written."""
+"""The README's Python runs as it is written; its links and those of docs/ lead to what is there."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 import soundfile
 import torch
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("egs/*/*.md"))]
 
 
 @pytest.fixture
@@ -37,3 +39,17 @@ def test_the_library_snippet(data):
     assert len(names["batch"]) == 3
     assert names["bad"] == {} and names["crops"].shape == (2, 8000)
     assert names["loss"].isfinite()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    inside = [target for target in targets if "://" not in target]
+    assert [target for target in inside if not (page.parent / target).exists()] == []
+
+
+def test_paths_of_the_readme_are_there():
+    named = re.findall(r"`((?:egs|docs|kdspeech|csrc|tests|benchmarks|conf)/[\w./-]+)`",
+                       README.read_text(encoding="utf-8"))  # fmt: skip
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []

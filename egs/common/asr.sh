@@ -109,12 +109,16 @@ ngram_grammar() {
   local arpa="$data/local/lm.arpa.gz"
   kds lm estimate "$data/local/lm.txt" "$arpa" "${lm[@]}"
   if [ -f "$data/local/lm_more.txt" ]; then
+    if [ ! -f "$data/dev/text" ]; then
+      echo "$0: --lm-text: two models are mixed on $data/dev/text, which is not there" >&2
+      exit 1
+    fi
     kds lm estimate "$data/local/lm_more.txt" "$data/local/lm_more.arpa.gz" "${lm[@]}"
     kds lm interpolate "$arpa" "$data/local/lm_more.arpa.gz" "$data/local/lm_mixed.arpa.gz" \
       --dev "$data/dev/text" --keyed
     arpa="$data/local/lm_mixed.arpa.gz"
   fi
-  kds lm perplexity "$arpa" "$data/dev/text" --keyed
+  if [ -f "$data/dev/text" ]; then kds lm perplexity "$arpa" "$data/dev/text" --keyed; fi
   kds arpa-to-fst "$arpa" "$data/lang/words.txt" "$data/lang/G.fst"
 }
 

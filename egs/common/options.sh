@@ -33,6 +33,10 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
+case "$stage/$stop_stage" in
+  /* | */ | *[!0-9/]*) echo "$0: --stage and --stop-stage take a number" >&2; exit 1 ;;
+esac
+
 # Is stage N asked for?
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 

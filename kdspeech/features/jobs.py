@@ -141,6 +141,7 @@ class VadOptions:
     vad_energy_mean_scale: float = 0.5
     vad_frames_context: int = 0
     vad_proportion_threshold: float = 0.6
+    omit_unvoiced_utts: bool = False  # leaves out utterances without a voiced frame
 
 
 class ProcessedPitch:
@@ -408,9 +409,11 @@ def compute_vad(
     """
     data = DataDir(data_dir)
     options = read_conf(config, VadOptions) if config else {}
+    voiced_only = options.pop("omit_unvoiced_utts", False)
     feats = Scp(data.path / "feats.scp")
     decisions = ((utt, energy_vad(feats[utt], **options)) for utt in feats)
-    return _write_single(data, "vad", ark_dir, decisions)
+    kept = (pair for pair in decisions if not voiced_only or pair[1].any())
+    return _write_single(data, "vad", ark_dir, kept)
 
 
 def _write_single(

@@ -74,6 +74,10 @@ class PlpOptions(FeatureOptions):
     cepstral_scale: float = 1.0
 
 
+# Of Kaldi's programs, for what is done otherwise here or not at all: a conf file may hold them.
+NO_EFFECT = ("debug_mel", "max_feature_vectors", "verbose", "max_warnings")
+
+
 def option_types(options_class) -> dict[str, type]:
     """The type of every option of a class: bool, int, float or str."""
     return {field.name: field.type for field in fields(options_class)}
@@ -112,6 +116,8 @@ def _checked(name: str, value, wanted: type):
 def read_conf(path, options_class) -> dict:
     """The options in a Kaldi conf file: lines `--name=value`, `#` begins a comment.
 
+    Those of NO_EFFECT are passed over.
+
     Raises InputError with file and line for a line of another form, an option that
     `options_class` does not have, or a value of the wrong type.
     """
@@ -130,6 +136,8 @@ def read_conf(path, options_class) -> dict:
             raise InputError(f"{where}: `{line}` is not of the form --name=value")
         name, _, value = line[2:].partition("=")
         name = name.strip().lower().replace("-", "_")
+        if name in NO_EFFECT:
+            continue
         if name not in types:
             raise InputError(f"{where}: {unknown_option(name, options_class)}")
         options[name] = _parsed(where, name, value.strip(), types[name])

@@ -27,6 +27,7 @@ class Reference:
 
     wer: float | None = None
     train_seconds: float | None = None
+    align_seconds: float | None = None
     decode_seconds: float | None = None
 
 
@@ -109,6 +110,10 @@ class AsrExperiment:
 
     def train_seconds(self, system: str) -> float | None:
         return self.seconds.get(f"train_{system.partition('.')[0]}")
+
+    def align_seconds(self, system: str) -> float | None:
+        """Of the training speech, for the next system."""
+        return self.seconds.get(f"align_{system}")
 
     def decode_seconds(self, system: str, split: str) -> float | None:
         """Of both passes, for a system that has an earlier one (`<system>.si`)."""
@@ -193,6 +198,7 @@ def _read_reference(path: str | Path) -> tuple[str, dict[tuple[str, str], Refere
                 found[system, split] = Reference(
                     numbers.get(split),
                     numbers.get("train_seconds"),
+                    numbers.get("align_seconds"),
                     numbers.get("decode_seconds") if split == "test" else None,
                 )
     except OSError as error:

@@ -86,13 +86,16 @@ def cost_table(experiment: AsrExperiment) -> Table:
     """CPU seconds of Gaussian systems, of training and decoding the last split, and the
     reference's."""
     split, toolkit = experiment.splits[-1], experiment.toolkit
-    header = ["system", "training CPU s", toolkit, f"decoding {split} CPU s", toolkit,
-              "CPU s per second of speech"]  # fmt: skip
+    header = ["system", "training CPU s", toolkit, "aligning CPU s", toolkit,
+              f"decoding {split} CPU s", toolkit, "CPU s per second of speech"]  # fmt: skip
     lines = [_cost_cells(experiment, system, split) for system in experiment.gaussian_systems]
     shown = [i for i, name in enumerate(header) if name]
     header = [header[i] for i in shown]
     lines = [[cells[i] for i in shown] for cells in lines if any(c.text for c in cells[1:])]
-    note = "Training: the stage itself, from alignments that are there; decoding: all passes."
+    note = (
+        "Training: the stage itself, from alignments that are there; aligning: the training speech "
+        "with it, for the next stage, the start of the processes included; decoding: all passes."
+    )
     return Table("What it costs", header, lines, note=note)
 
 
@@ -103,6 +106,8 @@ def _cost_cells(experiment: AsrExperiment, system: str, split: str) -> list[Cell
     seconds = [
         None if is_pass else experiment.train_seconds(system),
         found.train_seconds if found else None,
+        None if is_pass else experiment.align_seconds(system),
+        found.align_seconds if found else None,
         experiment.decode_seconds(system, split),
         found.decode_seconds if found else None,
     ]

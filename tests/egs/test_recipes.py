@@ -104,6 +104,9 @@ def test_help_lists_the_stages(recipe):
 def test_unknown_option_and_missing_value():
     assert "unknown option --crpus" in run("fsdd", "--crpus", "x").stderr
     assert "--corpus needs a value" in run("fsdd", "--corpus").stderr
+    for wrong in ("x", "-1", "1x", ""):
+        done = run("fsdd", "--stage", wrong)
+        assert done.returncode == 1 and "--stage and --stop-stage take a number" in done.stderr
 
 
 def test_a_corpus_that_is_not_there_stops_the_recipe(tmp_path):

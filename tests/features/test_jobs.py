@@ -251,6 +251,10 @@ def test_vad(tmp_path, corpus, conf):
     assert jobs.compute_vad(corpus, tmp_path / "mfcc", conf).written == 12
     for utt, voiced in Scp(corpus / "vad.scp").items():
         assert voiced.shape == (len(read_feats(corpus)[utt]),) and voiced.all()
+    conf.write_text("--vad-energy-threshold=100\n--omit-unvoiced-utts=true\n")
+    assert jobs.compute_vad(corpus, tmp_path / "mfcc", conf).written == 0
+    conf.write_text("--vad-energy-threshold=100\n--omit-unvoiced-utts=false\n")
+    assert jobs.compute_vad(corpus, tmp_path / "mfcc", conf).written == 12
     conf.write_text("--vad-threshold=3\n")
     with pytest.raises(InputError, match=r"mfcc\.conf:1: .*vad_threshold"):
         jobs.compute_vad(corpus, tmp_path / "mfcc", conf)

@@ -3,6 +3,7 @@
 import pytest
 
 from kdspeech.features import Fbank, Mfcc, Plp
+from kdspeech.features.options import MfccOptions, read_conf
 from kdspeech.io.errors import InputError
 
 KALDI_DEFAULTS = dict(
@@ -58,6 +59,12 @@ def test_conf_file(tmp_path):
     assert changed == dict(
         use_energy=False, sample_frequency=8000.0, num_ceps=10, window_type="hamming"
     )
+
+
+def test_options_of_the_programs_alone_are_passed_over(tmp_path):
+    conf = tmp_path / "mfcc.conf"
+    conf.write_text("--debug-mel=false\n--max-feature-vectors=-1\n--num-ceps=10\n--verbose=2\n")
+    assert read_conf(conf, MfccOptions) == {"num_ceps": 10}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def exp(tmp_path):
         (folder / system / "metrics.jsonl").write_text(lines)
     (folder / "times").mkdir()
     (folder / "times/train_mono").write_text("100.5 2.5 60\n")
+    (folder / "times/align_mono").write_text("5 1 4\n")
     (folder / "times/decode_tri3b_test").write_text("20 4 30\n")
     data = tmp_path / "data/test"
     data.mkdir(parents=True)
@@ -96,7 +97,8 @@ def test_costs_are_cpu_seconds(experiment):
     assert column(table, "training CPU s") == ["103", ""]
     assert column(table, "decoding test CPU s") == ["", "24"]
     assert column(table, "CPU s per second of speech") == ["", "2.00"]
-    assert [row[4].text for row in table.rows] == ["", "40"]
+    assert column(table, "aligning CPU s") == ["6", ""]
+    assert [row[6].text for row in table.rows] == ["", "40"]
 
 
 def test_scoring_files_are_read(exp):
