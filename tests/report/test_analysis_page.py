@@ -11,7 +11,17 @@ import studies
 from test_page import Page
 
 from kdspeech.io.errors import InputError
-from kdspeech.report.analysis import Network, Study, analyse, plots, save_analysis, save_json
+from kdspeech.report.analysis import (
+    Network,
+    Study,
+    agreement,
+    analyse,
+    best_temperature,
+    plots,
+    save_analysis,
+    save_json,
+    tables,
+)
 from kdspeech.report.analysis.page import summary
 
 
@@ -93,6 +103,16 @@ def test_changes_over_the_seeds(study, findings):
     assert found.mean_fixed == np.mean(fixed)
     a, b = right[0]
     assert found.chance == (np.sum(a & ~b) + np.sum(b & ~a)) / 2
+
+
+def test_numbers_over_the_seeds(study, findings):
+    teacher, student, _ = findings.seeds
+    assert teacher.same.tolist() == [1, 1] and student.name == "1000-500"
+    other = [network.repeats[0] for network in study.networks[:2]]
+    assert student.kl[1] == agreement(*other, study.labels).kl.mean()
+    assert student.accuracy[0] == pytest.approx(findings.networks[1].accuracy)
+    assert student.temperature[1] == best_temperature(other[1], study.labels)
+    assert len(tables.seeds_table(findings).rows) == 3
 
 
 def test_summary_says_it_in_words(study, findings):

@@ -98,12 +98,27 @@ class ChangeFindings:
 
 
 @dataclass(frozen=True)
+class SeedFindings:
+    """Of a network with every seed that all networks of the study have, (seeds,) each: accuracy in
+    %; the share of the same answers as the reference of that seed and the mean divergence from it;
+    ECE, and the temperature of the least NLL."""
+
+    name: str
+    accuracy: np.ndarray
+    same: np.ndarray
+    kl: np.ndarray
+    ece: np.ndarray
+    temperature: np.ndarray
+
+
+@dataclass(frozen=True)
 class Findings:
     """Of a study. `pictured` are the samples in the pictures of embeddings, (points,)."""
 
     networks: list[NetworkFindings]
     pairs: list[PairFindings]
     changes: ChangeFindings
+    seeds: list[SeedFindings]
     pictured: np.ndarray
 
     def network(self, name: str) -> NetworkFindings:
@@ -136,7 +151,8 @@ def analyse(
     others = range(1, len(networks))
     pairs = [(0, other) for other in others] + ([(study.baseline, 1)] if study.baseline else [])
     found = [_pair(study, networks, *pair) for pair in pairs]
-    return Findings(networks, found, _changes(study), pictured)
+    seeds = [_over_seeds(study, network, bins) for network in study.networks]
+    return Findings(networks, found, _changes(study), seeds, pictured)
 
 
 def _network(study, network: Network, temperatures, bins: int, pictured) -> NetworkFindings:
@@ -194,6 +210,22 @@ def _changes(study: Study) -> ChangeFindings:
         mean_fixed=float(np.sum(now & ~was) / seeds),
         mean_broken=float(np.sum(was & ~now) / seeds),
         chance=float(np.mean(apart)) if apart else None,
+    )
+
+
+def _over_seeds(study: Study, network: Network, bins: int) -> SeedFindings:
+    seeds = min(len(n.repeats) for n in study.networks) + 1
+    mine = (network.logits, *network.repeats)[:seeds]
+    reference = (study.reference.logits, *study.reference.repeats)[:seeds]
+    both = [agreement(a, b, study.labels) for a, b in zip(reference, mine, strict=True)]
+    found = [calibration(z, study.labels, bins=bins) for z in mine]
+    return SeedFindings(
+        name=network.name,
+        accuracy=100 * np.array([np.mean(z.argmax(axis=1) == study.labels) for z in mine]),
+        same=np.array([pair.same.mean() for pair in both]),
+        kl=np.array([pair.kl.mean() for pair in both]),
+        ece=np.array([c.ece for c in found]),
+        temperature=np.array([c.temperature for c in found]),
     )
 
 

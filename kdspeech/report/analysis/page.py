@@ -102,7 +102,9 @@ def _numbers(study: Study, findings: Findings) -> str:
 
 def _networks(study: Study, findings: Findings, command: str) -> str:
     made = preformatted(command) if command else ""
-    return made + to_html(tables.networks_table(study, findings))
+    seeds = tables.seeds_table(findings)
+    over_seeds = to_html(seeds) if seeds.rows else ""
+    return made + to_html(tables.networks_table(study, findings)) + over_seeds
 
 
 def _soft(study: Study, findings: Findings) -> str:

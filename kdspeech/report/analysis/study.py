@@ -18,7 +18,8 @@ class Network:
     about: what it is, shown as columns of a table.
     embedding: (n, dim), its penultimate layer.
     held_out: logits and labels of other samples, to fit a temperature on.
-    repeats: logits (n, classes) of the same network trained with other seeds.
+    repeats: logits (n, classes) of the same network trained with other seeds, the same seeds in the
+      same order for all networks of a study.
     """
 
     name: str

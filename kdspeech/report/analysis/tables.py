@@ -32,6 +32,38 @@ def _roles(study: Study) -> dict[str, str]:
     return roles | {study.student.name: "student"}
 
 
+def seeds_table(findings: Findings) -> Table:
+    """The main numbers over the seeds; no rows where there is one seed."""
+    reference = findings.seeds[0].name
+    count = len(findings.seeds[0].accuracy)
+    rows = [
+        [
+            Cell(found.name),
+            _range_cell(found.accuracy, 1),
+            _range_cell(100 * found.same, 1) if found.name != reference else Cell(""),
+            _range_cell(found.kl, 3) if found.name != reference else Cell(""),
+            _range_cell(100 * found.ece, 1),
+            _range_cell(found.temperature, 2),
+        ]
+        for found in (findings.seeds if count > 1 else [])
+    ]
+    header = [
+        "network",
+        "accuracy, %",
+        f"as {reference}, %",
+        "KL, nats",
+        "ECE, %",
+        "best T",
+    ]
+    note = f"Mean of {count} seeds, from least to most; held against {reference} of the same seed."
+    return Table("Over the seeds", header, rows, note=note)
+
+
+def _range_cell(values: np.ndarray, digits: int) -> Cell:
+    low, high = np.min(values), np.max(values)
+    return Cell(f"{np.mean(values):.{digits}f}", detail=f"{low:.{digits}f} to {high:.{digits}f}")
+
+
 def softness_table(findings: Findings) -> Table:
     """Entropy and mass off the true class of each network by temperature."""
     first = findings.networks[0].soft_targets
