@@ -25,7 +25,7 @@ def analyse(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="The recipe, conf/*.yaml, for players and embeddings.")
+        Path | None, typer.Option(help="The recipe, conf/*.yaml, for players, images, embeddings.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the packs, together with --config.")
@@ -54,19 +54,17 @@ def analyse(
     Writes OUT/analysis.html, one self-contained page, and OUT/analysis.json; prints the page's path
     last. Without --config and --data there are no players and no embeddings.
     """
-    from kdspeech.config import load_config
-    from kdspeech.distill import KeywordConfig
     from kdspeech.io.errors import InputError
     from kdspeech.report.analysis import analyse, save_analysis, save_json
-    from kdspeech.report.analysis.keyword import keyword_study
     from kdspeech.report.analysis.page import summary
+    from kdspeech.report.analysis.scored import read_study
 
     if len(systems) < 2 or split not in ("dev", "test"):
         raise InputError("give two systems or more, teacher and student first; --split dev or test")
     if (config is None) != (data is None):
         raise InputError("--config and --data: give both or neither")
-    recipe = (load_config(KeywordConfig, config, overrides), data) if config else None
-    study = keyword_study(systems, baseline, split, protocol, recipe, embedding)
+    recipe = (_recipe(config, overrides), data) if config else None
+    study = read_study(systems, baseline, split, protocol, recipe, embedding)
     findings = analyse(study, _temperatures(temperatures))
     command = shlex.join(["kds", *sys.argv[1:]])
     out = out or systems[1] / "analysis"
@@ -75,6 +73,15 @@ def analyse(
     for sentence in summary(study, findings):
         typer.echo(sentence)
     typer.echo((out / "analysis.html").absolute())
+
+
+def _recipe(config: Path, overrides: list[str] | None):
+    """Of images where it has a section `images`, else of clips."""
+    from kdspeech.config import has_section, load_config
+    from kdspeech.distill import ImageConfig, KeywordConfig
+
+    kind = ImageConfig if has_section(config, "images") else KeywordConfig
+    return load_config(kind, config, overrides)
 
 
 def _temperatures(text: str) -> list[float]:

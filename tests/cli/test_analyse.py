@@ -13,8 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "distill"))
 import tones
 
 from kdspeech.cli.main import app
-from kdspeech.distill import Plan, Step, run_steps, run_truncated
-from kdspeech.report.analysis.keyword import keyword_study
+from kdspeech.config import load_config
+from kdspeech.data.images import ImagePack
+from kdspeech.distill import ImageConfig, ImageJob, Plan, Step, run_steps, run_truncated
+from kdspeech.report.analysis.scored import read_study
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,12 @@ def recipe(tmp_path_factory):
     return folder
 
 
+IMAGES = """
+images: {shape: [8, 8], classes: [none, rows, columns]}
+model: {name: mlp, options: {hidden: [8]}}
+train: {epochs: 1, batch_size: 32, lr: 0.05, num_threads: 1, tensorboard: false, accelerator: cpu}
+systems: {teacher: {}, kd: {teachers: [teacher], distill: {temperature: 4, alpha: 0.5}}}
+"""
 SYSTEMS = ("400", "400-200", "400-300", "200", "400.native-200")
 
 
@@ -75,7 +83,7 @@ def test_page_and_numbers(recipe, tmp_path):
 
 def test_without_recipe_there_are_numbers_alone(recipe):
     folders = [recipe / "exp/seed0" / name for name in ("400", "400.native-200")]
-    study = keyword_study(folders, split="dev", protocol="sliding")
+    study = read_study(folders, split="dev", protocol="sliding")
     score = np.load(folders[1] / "posteriors.npz")
     order = np.argsort(score["dev/utt"])
     np.testing.assert_array_equal(study.student.logits, score["dev/sliding"][order])
@@ -87,9 +95,35 @@ def test_embedding_of_sliding_windows(recipe):
     """It is the mean over the windows, and checked against the scores as it is computed."""
     folders = [recipe / "exp/seed0" / name for name in ("200", "400.native-200")]
     given = (tones.job(recipe, "exp").config, recipe / "packs")
-    study = keyword_study(folders, protocol="sliding", recipe=given)
+    study = read_study(folders, protocol="sliding", recipe=given)
     assert study.reference.embedding.shape == (len(study.labels), 8)
     assert study.student.embedding is None  # it has no weights of its own
+
+
+def test_images(tmp_path):
+    """The systems of an image recipe, with pictures in place of players."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 96), ("test", 40)):
+        labels = rng.integers(0, 3, count)
+        images = rng.integers(0, 100, (count, 8, 8), np.uint8)
+        images[labels == 1, ::2] += 100
+        images[labels == 2, :, ::2] += 100
+        ImagePack.build(tmp_path / "data" / split, images, labels, ["none", "rows", "columns"])
+    (tmp_path / "tables.yaml").write_text(IMAGES)
+    config = load_config(ImageConfig, tmp_path / "tables.yaml")
+    job = ImageJob(config, str(tmp_path / "data"), str(tmp_path / "exp"), "test")
+    run_steps(job, config.systems_of(), progress=False)
+    systems = [str(tmp_path / "exp/seed0" / name) for name in ("teacher", "kd")]
+    given = ("--config", str(tmp_path / "tables.yaml"), "--data", str(tmp_path / "data"))
+    out = ("--out", str(tmp_path), "--temperatures", "1,20", "--clips", "4")
+    result = CliRunner().invoke(app, ["analyse", *systems, *given, *out])
+    assert result.exit_code == 0, result.output
+    assert "of 40 test images" in result.output
+    text = (tmp_path / "analysis.html").read_text(encoding="utf-8")
+    assert text.count('class="sample" alt') >= 4 and "<audio" not in text
+    found = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))
+    assert found["about"]["kd"]["input"] == "8 rows"
+    assert found["networks"][0]["picture"] and found["networks"][0]["held_out_temperature"] is None
 
 
 def test_another_recipe_is_found_out(recipe, tmp_path):

@@ -1,31 +1,21 @@
-"""Studies of a keyword experiment: what `kds distill` leaves in EXP/seed<k>/<system>."""
+"""Studies of an experiment: what `kds distill` and `kds image` leave in EXP/seed<k>/<system>."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 
-from kdspeech.distill.config import KeywordConfig, ModelConfig
-from kdspeech.distill.costs import network as build
-from kdspeech.distill.keyword import KeywordData, KeywordRun
-from kdspeech.distill.labels import CHUNK
 from kdspeech.io.errors import InputError
-from kdspeech.losses.terms import REGRESSORS
-from kdspeech.models import last_hidden
-from kdspeech.report.analysis.exhibits import audio_exhibit
+from kdspeech.report.analysis.recipes import Config, Recipe, open_recipe
 from kdspeech.report.analysis.study import Network, Study
 from kdspeech.report.experiment import System, load_npz, read_posteriors, read_system
 from kdspeech.report.tables import PROTOCOL_NAMES, millions
-from kdspeech.train import load_weights
-
-SAME_SCORES = 0.1  # nats: other machines round otherwise, other data are further off
 
 
 class Scored:
-    """A scored system of a keyword experiment.
+    """A scored system of an experiment.
 
     Args:
       folder: EXP/seed<k>/<system>, with score.json and posteriors.npz.
@@ -63,13 +53,29 @@ class Scored:
         """What the system is, for people."""
         system = self.system
         taught = {"clip": "clips' own", "soft": "teacher's", "hard": "teacher's arg-max"}
+        protocol = "" if self.of_images else f", {PROTOCOL_NAMES[self.protocol]}"
         return {
             "labels": taught[system.labels],
-            "input": f"{system.length_ms} ms, {PROTOCOL_NAMES.get(self.protocol, 'whole clip')}",
+            "input": f"{system.length_ms} {'rows' if self.of_images else 'ms'}{protocol}",
             "seed": str(system.seed),
             "parameters": f"{system.parameters:,}",
             "multiply-adds": millions(system.macs),
         }
+
+    @cached_property
+    def identity(self) -> dict:
+        """What its training depended on, as config.yaml says; {} of one that was not trained."""
+        path = self.folder / "config.yaml"
+        if not path.is_file():
+            return {}
+        try:
+            return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["identity"])
+        except (KeyError, TypeError, ValueError, yaml.YAMLError):
+            raise InputError(f"{path}: not as a training leaves it (no identity)") from None
+
+    @property
+    def of_images(self) -> bool:
+        return "images" in self.identity
 
     @cached_property
     def siblings(self) -> dict[int, "Scored"]:
@@ -87,12 +93,12 @@ class Scored:
         return found
 
 
-def keyword_study(
+def read_study(
     folders: Sequence[str | Path],
     baseline: str | Path | None = None,
     split: str = "test",
     protocol: str = "best_energy",
-    recipe: tuple[KeywordConfig, str | Path] | None = None,
+    recipe: tuple[Config, str | Path] | None = None,
     embed: bool = True,
 ) -> Study:
     """A study of scored systems.
@@ -103,8 +109,8 @@ def keyword_study(
         one; else the first.
       split: "dev" or "test".
       protocol: of the systems that do not take whole clips.
-      recipe: configuration and folder of packs; with them clips are played and penultimate layers
-        computed.
+      recipe: configuration and folder of packs; with them clips are played, images shown and
+        penultimate layers computed.
       embed: whether to compute those.
 
     Raises:
@@ -116,7 +122,7 @@ def keyword_study(
     scored = [Scored(folder, split, protocol) for folder in folders]
     check_same_clips(scored)
     utts, labels, _ = scored[0].answers(split)
-    opened = recipe and _Recipe(*recipe, scored)
+    opened = recipe and open_recipe(*recipe, scored)
     seeds = set.intersection(*(set(s.siblings) for s in scored))
     names = _names(scored)
     networks = [
@@ -130,6 +136,7 @@ def keyword_study(
         networks=tuple(networks),
         baseline=folders.index(before),
         split=split,
+        unit="image" if scored[0].of_images else "clip",
         exhibit=opened and opened.exhibit(scored, utts),
     )
 
@@ -159,7 +166,7 @@ def _names(scored: list[Scored]) -> list[str]:
     raise InputError(f"{scored[0].folder}: give each system once")
 
 
-def _network(scored: Scored, name: str, seeds: list[int], recipe: "_Recipe | None") -> Network:
+def _network(scored: Scored, name: str, seeds: list[int], recipe: Recipe | None) -> Network:
     other = scored.answers("dev") if scored.split == "test" else None
     return Network(
         name=name,
@@ -169,76 +176,3 @@ def _network(scored: Scored, name: str, seeds: list[int], recipe: "_Recipe | Non
         held_out=other and (other[2], other[1]),
         repeats=tuple(scored.siblings[seed].answers(scored.split)[2] for seed in seeds),
     )
-
-
-class _Recipe:
-    """A recipe's configuration and packs, to hear the clips and to run the networks again."""
-
-    def __init__(self, config: KeywordConfig, data: str | Path, scored: list[Scored]):
-        self.config = config
-        self.run = KeywordRun(config, KeywordData.open(data), scored[0].folder.parent)
-        self.pack = self.run.data.splits()[scored[0].split]
-        if tuple(config.task.classes) != scored[0].system.classes:
-            raise InputError(
-                f"{scored[0].folder}: its classes are not those of the configuration; give the "
-                "one it was trained with"
-            )
-
-    def exhibit(self, scored: list[Scored], utts: np.ndarray):
-        """Shows a clip, and the crop that the shortest network hears, if it is one."""
-        shortest = min(scored, key=lambda s: s.system.length_ms)
-        clips = np.array([self.pack.index(str(utt)) for utt in utts])
-        length, starts = self.run.samples(shortest.system.length_ms), None
-        if shortest.protocol in ("center", "best_energy"):
-            law = self.run.test_law(shortest.system.length_ms, shortest.protocol)
-            starts = self.pack.crop_starts(clips, law)
-
-        def show(i: int) -> str:
-            crop = None if starts is None else (int(starts[i]), length)
-            return audio_exhibit(self.pack[int(clips[i])], self.pack.sample_rate, crop)
-
-        return show
-
-    def embedding(self, scored: Scored) -> np.ndarray | None:
-        """The penultimate layer of a system on its clips, (n, dim), as its protocol shows them; of
-        several crops the mean. None of a system without weights of its own (`1000.native-500`)."""
-        if not (scored.folder / "best.pt").is_file():
-            return None
-        utts, _, log_probs = scored.answers(scored.split)
-        clips = np.array([self.pack.index(str(utt)) for utt in utts])
-        model, ms = self._model(scored), scored.system.length_ms
-        mode = "center" if scored.protocol == "full" else scored.protocol
-        outputs = []
-        for part in np.array_split(clips, max(1, len(clips) // CHUNK)):
-            outputs.append(self._chunk(model, part, self.run.test_law(ms, mode)))
-        hidden, again = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-        if np.abs(np.exp(again) - np.exp(log_probs)).max() > SAME_SCORES:
-            raise InputError(
-                f"{scored.folder}: with this configuration and data its posteriors are not those "
-                "in posteriors.npz; give those it was scored with"
-            )
-        return hidden
-
-    def _chunk(self, model, clips: np.ndarray, law) -> tuple[np.ndarray, np.ndarray]:
-        """Penultimate layer and log-posteriors of clips, means over each clip's crops."""
-        counts = np.diff(self.pack.plan(clips, law).offsets)
-        with last_hidden(model) as inputs:
-            log_probs = self.run.log_probs(model, self.pack.crops(clips, law)).numpy()
-        hidden = torch.cat(inputs, dim=1).numpy()
-        firsts = np.cumsum(counts) - counts
-        sums = (np.add.reduceat(x, firsts) for x in (hidden, np.exp(log_probs)))
-        hidden, probs = (x / counts[:, None] for x in sums)
-        return hidden, np.log(np.maximum(probs, np.finfo(np.float32).tiny))
-
-    def _model(self, scored: Scored) -> torch.nn.Module:
-        """The trained network, built as its config.yaml says."""
-        path = scored.folder / "config.yaml"
-        try:
-            identity = yaml.safe_load(path.read_text(encoding="utf-8"))["identity"]
-            form = ModelConfig.model_validate(identity["model"])
-            members = int(identity.get("members", 1))
-        except (KeyError, TypeError, ValueError, yaml.YAMLError):
-            raise InputError(f"{path}: does not say which model was trained") from None
-        model = build(self.config, form, scored.system.length_ms, members)
-        load_weights(model, scored.folder / "best.pt", without=REGRESSORS)
-        return model.eval()
