@@ -74,14 +74,18 @@ def save_family_page(
         part.write_text(page, encoding="utf-8")
 
 
-# Figures as wide as the page, and on a phone scrolled rather than too small to read.
 _STYLE = """
-.wide { overflow-x: auto; } .wide svg.figure { max-width: none; min-width: 40rem; }
+.wide { overflow-x: auto; } .wide svg.figure { width: var(--width); max-width: none; margin: 0; }
 """
+PIXELS = 105  # per inch of a figure
 
 
 def _figure(figure, name: str, caption: str) -> str:
-    return f'<div class="wide" tabindex="0">{figure_html(figure, name, caption)}</div>'
+    """In its own size, which a narrow screen scrolls, so that its text can be read."""
+    width = f"--width: {PIXELS * figure.get_figwidth():.0f}px"
+    return (
+        f'<div class="wide" tabindex="0" style="{width}">{figure_html(figure, name, caption)}</div>'
+    )
 
 
 def _record(family: dict, exp: str | Path) -> dict[str, str]:
