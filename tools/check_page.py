@@ -147,6 +147,11 @@ def main() -> int:
     options = parser.parse_args()
     if not options.chromium:
         parser.error("no Chromium in PATH: install one, or name it with --chromium")
+    for page in options.pages:
+        if not page.is_file():
+            parser.error(f"{page}: no such page")
+    if options.png:
+        options.png.mkdir(parents=True, exist_ok=True)
     bad = False
     with Chromium(options.chromium) as browser:
         for page in options.pages:

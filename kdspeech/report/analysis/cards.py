@@ -62,7 +62,7 @@ def _answer(study: Study, network: Network, i: int) -> str:
     order = np.argsort(-probs, kind="stable")
     others = [k for k in order if k != label]
     top = [k for k in order[:3] if probs[k] >= 0.005 or k == order[0]]
-    text = ", ".join(f"{study.classes[k]} {100 * probs[k]:.0f}" for k in top)
+    text = ", ".join(f"{study.classes[k]}: {100 * probs[k]:.0f} %" for k in top)
     verdict = "right" if order[0] == label else "wrong"
     masses = (("own", probs[label]), ("other", probs[others[0]] if others else 0.0))
     bars = "".join(f'<i class="{c}" style="width:{100 * p:.1f}%"></i>' for c, p in masses)

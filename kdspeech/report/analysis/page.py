@@ -12,7 +12,6 @@ from kdspeech.report.analysis.findings import Findings, NetworkFindings
 from kdspeech.report.analysis.soft_targets import over_samples
 from kdspeech.report.analysis.study import Study
 from kdspeech.report.markup import document, figure_html, folded, grid, paragraphs, preformatted
-from kdspeech.report.plots import confusion_figure
 from kdspeech.report.table import to_html
 
 CARDS = 12
@@ -158,7 +157,7 @@ def _confusions(study: Study, findings: Findings) -> str:
     caption = "In % of the class; below 0.5 % no number."
     figures = [
         figure_html(
-            confusion_figure(found.confusion, study.classes, found.name), f"confusion-{i}", caption
+            plots.confusion(found.confusion, study.classes, found.name), f"confusion-{i}", caption
         )
         for i, found in enumerate(findings.networks)
     ]

@@ -50,6 +50,13 @@ def mean_targets(soft: SoftTargets, classes: Sequence[str], title: str) -> Figur
 
 
 @styled
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """The confusion matrix in % of the true class."""
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return _matrix(shares, classes, title, ("true class", "answered"), "{:.0f}", 0.5)
+
+
+@styled
 def confusion_difference(difference: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """Differences of two confusion matrices in points of the class's samples: (classes, classes);
     what is better (more on the diagonal, less beside it) is tinted otherwise than what is worse."""

@@ -121,11 +121,11 @@ def classes_table(study: Study, findings: Findings, number: int) -> Table:
 
 
 def likeliest_others(soft: SoftTargets, label: int, classes: tuple[str, ...], top: int = 3) -> str:
-    """`off 3.1, stop 1.2`: where most of the mass goes that is off a class, in %."""
+    """`off: 3.1, stop: 1.2`: where most of the mass goes that is off a class, in %."""
     mean = soft.mean[label].copy()
     mean[label] = -1
     order = np.argsort(-mean, kind="stable")[: min(top, len(mean) - 1)]
-    return ", ".join(f"{classes[k]} {100 * mean[k]:.1f}" for k in order)
+    return ", ".join(f"{classes[k]}: {100 * mean[k]:.1f}" for k in order)
 
 
 def agreement_table(study: Study, findings: Findings) -> Table:
@@ -134,9 +134,10 @@ def agreement_table(study: Study, findings: Findings) -> Table:
     header = ["first", "second", "same answer", "both right", "only first", "only second",
               "same mistake", "two mistakes", "KL", "on class", "CKA"]  # fmt: skip
     note = (
-        f"In % of the {study.unit}s. KL: of the second from the first, nats a {study.unit}; below "
-        "it the median; then the part of it that is about the true class against all others, the "
-        "rest being about which others. CKA: how alike the penultimate layers are, 0 to 1."
+        f"In % of the {study.unit}s. KL: of the second from the first, nats per {study.unit}; "
+        "below it the median; then the part of it that is about the true class against all "
+        "others, the rest being about which others. CKA: how alike the penultimate layers are, "
+        "0 to 1."
     )
     return Table("Agreement", header, rows, labels=2, note=note)
 
@@ -244,8 +245,9 @@ def embedding_table(study: Study, findings: Findings) -> Table:
     ]
     header = ["network", "dimensions", "10 nearest neighbours, %", "output layer, %"]
     note = (
-        f"How many {study.unit}s have the class of most of their ten nearest neighbours in the "
-        "penultimate layer, and how many the network has right."
+        f"How many of {len(findings.pictured)} {study.unit}s have the class of most of their ten "
+        f"nearest neighbours in the penultimate layer; how many of all {len(study.labels)} the "
+        "network has right."
     )
     return Table("The penultimate layer", header, rows, note=note)
 
