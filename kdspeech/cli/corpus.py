@@ -224,3 +224,27 @@ def mnist(corpus: Corpus, data: Data, to: To = Path("download"), url: Url = None
         corpus = module.download(to, url or module.URL)
     for name, count in module.prepare(corpus, data).items():
         typer.echo(f"{data / name}: {count} images")
+
+
+@app.command()
+def cifar10(
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="Folder, `download` or `embedded`.")
+    ],
+    data: Data,
+    to: To = Path("download"),
+    url: Url = None,
+    sha256: Annotated[str | None, typer.Option(help="With --url: its checksum.")] = None,
+) -> None:
+    """Make the image packs DATA/{train,test} from CIFAR-10's python batches.
+
+    `embedded` writes a small set of coloured stripes in that format, to see a recipe run.
+    """
+    from kdspeech.data.corpora import cifar10 as module
+
+    if corpus == "download":
+        corpus = module.download(to, url or module.URL, sha256 or module.SHA256)
+    elif corpus == "embedded":
+        corpus = module.make_embedded(to)
+    for name, count in module.prepare(corpus, data).items():
+        typer.echo(f"{data / name}: {count} images")

@@ -12,7 +12,7 @@ from kdspeech.distill.config import LossConfig, ModelConfig, Recipe
 from kdspeech.distill.family import Node
 from kdspeech.distill.plans import Step
 from kdspeech.io.errors import InputError
-from kdspeech.models import build_model
+from kdspeech.models import build_image_model, build_model
 from kdspeech.train import TrainConfig
 
 
@@ -109,6 +109,8 @@ class ImageConfig(Recipe):
     def build(self, model: ModelConfig, _length: int) -> nn.Module:
         """An untrained network."""
         rows, columns, *colours = self.images.shape
+        if colours:
+            return build_image_model(model.name, len(self.classes), **model.options)
         return build_model(model.name, len(self.classes), columns, rows, **model.options)
 
     def epochs_of(self, node: "System | Step | Node") -> int:

@@ -4,7 +4,6 @@ A grey image is (rows, columns) and so a clip of `rows` frames: any model of kds
 it. One with colours is (rows, columns, 3), for those of kdspeech.models.image.
 """
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +18,15 @@ from kdspeech.data.images import ImagePack, jittered
 from kdspeech.distill.costs import network
 from kdspeech.distill.family import Node
 from kdspeech.distill.image_config import ImageConfig, System
+from kdspeech.distill.image_scoring import note_divergence, score_images
 from kdspeech.distill.labels import mean_log_probs
 from kdspeech.distill.plans import Step
 from kdspeech.distill.student import Batch, add_hint_regressors, student_loss
-from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
 from kdspeech.io.hashing import fingerprint
 from kdspeech.losses.terms import REGRESSORS
-from kdspeech.models import latency_ms, num_macs, num_parameters, outputs_of
-from kdspeech.train import DivergedError, fit, load_weights, read_metrics, shard
+from kdspeech.models import outputs_of
+from kdspeech.train import DivergedError, fit, load_weights, shard
 
 CHUNK = 1000  # images that are scored or labelled at a time
 SIBLING_SEED = 100_000  # between the seeds of siblings
@@ -73,9 +72,9 @@ class ImageJob:
         except DivergedError as error:
             if not isinstance(node, System):
                 raise
-            run.note_divergence(node, str(error), self.command)
+            note_divergence(run, node, str(error), self.command)
             return
-        run.score(node, self.command)
+        score_images(run, node, self.command)
 
 
 class ImageRun:
@@ -153,15 +152,20 @@ class ImageRun:
         """A fresh network, its input normalisation set from all training images: one mean and one
         deviation for grey ones, else those of each colour."""
         torch.manual_seed(self.seed + SIBLING_SEED * node.sibling)
-        model = self._build(node)
+        model = self.build(node)
         parts = np.array_split(self.train_part, max(1, len(self.train_part) // CHUNK))
         colours = self.pack.images.ndim == 4
         model.norm.estimate((_floats(self.pack.images[part]) for part in parts), per_dim=colours)
         return model
 
+    def build(self, node: Trained) -> nn.Module:
+        """An untrained network."""
+        plan = self.config.training_of(node)
+        return network(self.config, plan.model, self.config.first_length, plan.members)
+
     def trained_model(self, node: Trained) -> nn.Module:
         """The kept checkpoint of a finished network, in evaluation mode."""
-        model = self._build(node)
+        model = self.build(node)
         load_weights(model, self.folder / node.name / "best.pt", without=REGRESSORS)
         return model.eval()
 
@@ -183,49 +187,6 @@ class ImageRun:
         pack, which = self.splits[split]
         answers = self.log_probs(model, pack.images[which]).argmax(1).numpy()
         return float(100 * (answers == pack.labels[which]).mean())
-
-    def score(self, node: Trained, command: str) -> None:
-        """Writes `posteriors.npz` and `score.json` into a trained network's folder, if need be."""
-        folder = self.folder / node.name
-        weights = fingerprint((folder / "best.pt").read_bytes())
-        scored_from = fingerprint(repr((weights, [p.fingerprint for p, _ in self.splits.values()])))
-        if _scored_from(folder) == scored_from:
-            return
-        model, arrays = self.trained_model(node), {}
-        for split, (pack, which) in self.splits.items():
-            arrays[f"{split}/utt"] = np.array([f"{pack.path.name}-{i:05d}" for i in which])
-            arrays[f"{split}/label"] = pack.labels[which]
-            arrays[f"{split}/full"] = self.log_probs(model, pack.images[which]).numpy()
-        with atomic_path(folder / "posteriors.npz") as part:
-            np.savez_compressed(part, **arrays)
-        shape = self.config.images.shape
-        costs = {"macs": num_macs(model, shape), "latency_ms": latency_ms(model, shape)}
-        self._write_score(node, {**costs, "scored_from": scored_from}, command)
-
-    def note_divergence(self, node: System, error: str, command: str) -> None:
-        """Leaves a `score.json` that says so."""
-        self._write_score(node, {"diverged": error}, command)
-
-    def _write_score(self, node: Trained, more: dict, command: str) -> None:
-        metrics = self.folder / node.name / "metrics.jsonl"
-        rows = read_metrics(metrics) if metrics.exists() else []  # none: diverged at once
-        side = self.config.first_length
-        score = {
-            "system": node.name,
-            "kind": "distilled" if node.teachers else "clip_label",
-            "labels": "soft" if node.teachers else "clip",
-            "steps": [side],
-            "length_ms": side,  # in pixels; named as in every experiment
-            "seed": self.seed,
-            "classes": self.config.classes,
-            "parameters": num_parameters(self._build(node)),
-            "seconds": round(sum(row["seconds"] for row in rows), 1),
-            "command": command,
-            "corpus": self.pack.fingerprint,
-            **more,
-        }
-        with atomic_path(self.folder / node.name / "score.json") as part:
-            part.write_text(json.dumps(score, indent=1) + "\n", encoding="utf-8")
 
     # What follows makes the training batches.
 
@@ -275,10 +236,6 @@ class ImageRun:
             own = torch.from_numpy(self.pack.labels[part])
             yield Batch(features, own, targets, hidden, epoch + i / steps)
 
-    def _build(self, node: Trained) -> nn.Module:
-        plan = self.config.training_of(node)
-        return network(self.config, plan.model, self.config.first_length, plan.members)
-
     def _device(self) -> str:
         """Where teachers compute."""
         use = self.config.train.accelerator != "cpu" and torch.cuda.is_available()
@@ -310,8 +267,3 @@ def _steps(chosen: np.ndarray, size: int) -> int:
 def _floats(images: np.ndarray) -> Tensor:
     """uint8 to float32 within 0 and 1."""
     return torch.from_numpy(images.astype(np.float32)).div_(255)
-
-
-def _scored_from(folder: Path) -> str | None:
-    path = folder / "score.json"
-    return json.loads(path.read_text()).get("scored_from") if path.exists() else None

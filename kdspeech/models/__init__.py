@@ -10,6 +10,7 @@ from kdspeech.models.ds_cnn import DSCNN
 from kdspeech.models.ensemble import Ensemble
 from kdspeech.models.highway import DNN, HighwayDNN, build_acoustic_model
 from kdspeech.models.hooks import find_module, last_hidden, outputs_of
+from kdspeech.models.image import IMAGE_MODELS, build_image_model
 from kdspeech.models.measure import latency_ms, num_macs, num_parameters
 from kdspeech.models.mlp import MLP
 from kdspeech.models.norm import InputNorm
@@ -27,6 +28,7 @@ __all__ = [
     "DSCNN",
     "Ensemble",
     "HighwayDNN",
+    "IMAGE_MODELS",
     "InputNorm",
     "Res15",
     "Res8",
@@ -35,6 +37,7 @@ __all__ = [
     "TCResNet",
     "VGG",
     "build_acoustic_model",
+    "build_image_model",
     "build_model",
     "find_module",
     "last_hidden",

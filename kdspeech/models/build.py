@@ -38,17 +38,26 @@ def build_model(name: str, num_classes: int, dim: int, frames: int, **options) -
     Raises:
       InputError: unknown model or option, or a value the model refuses.
     """
-    if name not in MODELS:
-        raise InputError(f"no model {name!r}; there are {', '.join(MODELS)}")
-    kind = MODELS[name]
-    known = inspect.signature(kind).parameters
+    given = {"num_classes": num_classes, "dim": dim, "frames": frames}
+    return build_one_of(MODELS, name, given, options)
+
+
+def build_one_of(models: dict[str, type], name: str, given: dict, options: dict) -> nn.Module:
+    """A model of a table by its name. `given` is what the data decide and `options` may not; a
+    model that has no use for some of it is not told.
+
+    Raises:
+      InputError: as `build_model`.
+    """
+    if name not in models:
+        raise InputError(f"no model {name!r}; there are {', '.join(models)}")
+    known = inspect.signature(models[name]).parameters
     for key in options:
-        if key not in known:
-            allowed = [k for k in known if k not in ("num_classes", "dim", "frames")]
+        if key not in known or key in given:
+            allowed = [k for k in known if k not in given]
             raise InputError(f"model {name} has no option {key!r}; it has {', '.join(allowed)}")
-    if "frames" in known:
-        options["frames"] = frames
+    given = {key: value for key, value in given.items() if key in known}
     try:
-        return kind(num_classes=num_classes, dim=dim, **options)
+        return models[name](**given, **options)
     except (TypeError, ValueError) as error:
         raise InputError(f"model {name}: {error}") from error

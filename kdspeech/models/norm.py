@@ -13,9 +13,9 @@ class InputNorm(nn.Module):
 
     Args:
       dim: feature dimensions.
-      axes: 3 for clips, 2 for frames.
+      axes: 3 for clips, 2 for frames, 4 for images with colours (dim 3).
 
-    Shape: (batch, frames, dim) or (frames, dim) -> the same.
+    Shape: (batch, frames, dim), (frames, dim) or (batch, rows, columns, dim) -> the same.
     """
 
     def __init__(self, dim: int, axes: int = 3):
@@ -26,7 +26,8 @@ class InputNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() != self.axes or features.shape[-1] != self.mean.numel():
-            shape = ("batch", "frames")[3 - self.axes :]
+            names = {2: ["frames"], 3: ["batch", "frames"], 4: ["batch", "rows", "columns"]}
+            shape = names[self.axes]
             raise ValueError(
                 f"the model takes features ({', '.join(shape)}, {self.mean.numel()}), "
                 f"got {tuple(features.shape)}"

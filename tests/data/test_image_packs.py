@@ -1,13 +1,15 @@
 """Readers of idx files and CIFAR batches, packs of images, MNIST's preparation."""
 
 import gzip
+import hashlib
 import pickle
 import struct
+import tarfile
 
 import numpy as np
 import pytest
 
-from kdspeech.data.corpora import mnist
+from kdspeech.data.corpora import cifar10, mnist
 from kdspeech.data.images import ImagePack, jittered, read_cifar_batch, read_idx
 from kdspeech.io.errors import InputError
 
@@ -179,3 +181,39 @@ def test_moved_images_are_crops_of_the_padded_ones():
     colours = np.stack([images] * 3, axis=-1)
     same = jittered(colours, 1, True, np.random.default_rng(0))
     assert np.array_equal(same[..., 2], moved)
+
+
+def test_cifar_from_its_archive(tmp_path):
+    batches = cifar10.make_embedded(tmp_path / "made", per_batch=4, test=3)
+    again = cifar10.make_embedded(tmp_path / "again", per_batch=4, test=3)
+    for path in batches.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(batches, "../elsewhere/cifar-10-batches-py")
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="SHA-256"):
+        cifar10.download(tmp_path / "got", archive.as_uri(), progress=False)
+    got = cifar10.download(tmp_path / "got", archive.as_uri(), checksum, progress=False)
+    sizes = cifar10.prepare(got.parent, tmp_path / "data")
+    assert sizes == {"train": 20, "test": 3}
+    pack = ImagePack(tmp_path / "data" / "train")
+    assert pack.images.shape == (20, 32, 32, 3) and pack.classes == cifar10.CLASSES
+    images, labels = read_cifar_batch(batches / "data_batch_3")
+    assert np.array_equal(pack.images[8:12], images) and np.array_equal(pack.labels[8:12], labels)
+
+
+def test_a_wrong_cifar_archive_is_refused(tmp_path):
+    batches = cifar10.make_embedded(tmp_path / "made", per_batch=2, test=2)
+    (batches / "test_batch").unlink()
+    archive = tmp_path / "cifar.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(batches, "cifar-10-batches-py")
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="has no test_batch"):
+        cifar10.download(tmp_path / "got", archive.as_uri(), checksum, progress=False)
+    assert not (tmp_path / "got" / cifar10.FOLDER).exists()
+    with pytest.raises(InputError, match="no such file"):
+        cifar10.prepare(batches, tmp_path / "data")
+    with pytest.raises(InputError, match="no data_batch_1 in it"):
+        cifar10.prepare(tmp_path / "got", tmp_path / "data")
