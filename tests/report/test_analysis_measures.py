@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from kdspeech.io.errors import InputError
+from kdspeech.models import MLP, Ensemble, last_hidden
 from kdspeech.report.analysis import (
     agreement,
     best_temperature,
@@ -258,3 +260,18 @@ def test_spread_keeps_the_shares():
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_what_the_output_layer_sees():
+    torch.manual_seed(0)
+    members = [MLP(3, dim=4, frames=2, hidden=(5,)) for _ in range(2)]
+    features = torch.randn(7, 2, 4)
+    with last_hidden(Ensemble(members).eval()) as inputs, torch.no_grad():
+        log_probs = Ensemble(members).eval()(features)
+    both = [m.output(x).softmax(1) for m, x in zip(members, inputs, strict=True)]
+    torch.testing.assert_close(log_probs.exp(), (both[0] + both[1]) / 2)
+    with (
+        pytest.raises(InputError, match="Linear has no module called output"),
+        last_hidden(torch.nn.Linear(2, 2)),
+    ):
+        pass
