@@ -38,20 +38,28 @@ def outputs_of(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Ten
 @contextlib.contextmanager
 def last_hidden(model: nn.Module) -> Iterator[list[Tensor]]:
     """Gives a list that holds, after a forward pass within, the inputs (batch, dim) of the output
-    layers, modules called `output`: one, or that of each member of an ensemble.
+    layer, or of those of an ensemble's members: a module called `output`, else the last linear one.
 
     Raises:
       InputError: there is none.
     """
     inputs: list[Tensor] = []
-    layers = [module for name, module in model.named_modules() if name.split(".")[-1] == "output"]
-    if not layers:
-        raise InputError(f"{type(model).__name__} has no module called output")
     with contextlib.ExitStack() as stack:
-        for layer in layers:
-            handle = layer.register_forward_pre_hook(lambda _module, given: inputs.append(given[0]))
+        for member in getattr(model, "members", [model]):
+            handle = _output_layer(member).register_forward_pre_hook(
+                lambda _module, given: inputs.append(given[0])
+            )
             stack.callback(handle.remove)
         yield inputs
+
+
+def _output_layer(model: nn.Module) -> nn.Module:
+    if isinstance(getattr(model, "output", None), nn.Module):
+        return model.output
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(f"{type(model).__name__} has neither `output` nor a linear layer")
+    return linear[-1]
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:

@@ -270,8 +270,9 @@ def test_what_the_output_layer_sees():
         log_probs = Ensemble(members).eval()(features)
     both = [m.output(x).softmax(1) for m, x in zip(members, inputs, strict=True)]
     torch.testing.assert_close(log_probs.exp(), (both[0] + both[1]) / 2)
-    with (
-        pytest.raises(InputError, match="Linear has no module called output"),
-        last_hidden(torch.nn.Linear(2, 2)),
-    ):
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    with last_hidden(plain) as inputs:
+        logits = plain(features[:, 0])
+    torch.testing.assert_close(plain[2](inputs[0]), logits)
+    with pytest.raises(InputError, match="neither `output` nor a linear"), last_hidden(plain[1]):
         pass
