@@ -28,7 +28,7 @@ from kdspeech.acoustic.teachers import check_features, open_teachers
 from kdspeech.acoustic.train import save_experiment
 from kdspeech.data.frames import FramePack
 from kdspeech.decode import LatticePack, write_pack
-from kdspeech.io.atomic import atomic_path
+from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 from kdspeech.train import fit, shard
 
@@ -72,6 +72,7 @@ def train_sequence(
             directory of another training, scores that are not finite.
     """
     config, exp, init_exp = config or SequenceConfig(), Path(exp), Path(init_exp)
+    check_apart(exp, [frames, ali_dir, init_exp])
     exp.mkdir(parents=True, exist_ok=True)
     check_same_tree(init_exp, ali_dir)
     pack, network = FramePack(frames), Network.read(init_exp)
@@ -198,7 +199,7 @@ class SequenceTraining:
         self._loss.lattices = StoredLattices(map(LatticePack, packs))
         _wait()
         for old in folder.parent.iterdir():
-            if old != folder:
+            if old != folder and old.name.isdecimal():
                 shutil.rmtree(old, ignore_errors=True)
 
     def _new_lattices(self) -> Iterator[tuple]:

@@ -30,7 +30,7 @@ from kdspeech.acoustic.teachers import Teachers, open_teachers
 from kdspeech.data.frames import FramePack
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.hmm import TransitionModel
-from kdspeech.io.atomic import atomic_path
+from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 from kdspeech.train import fit, shard
 
@@ -64,6 +64,7 @@ def train_dnn(
             store that do not fit (see open_teachers).
     """
     config, exp, ali_dir = config or DnnConfig(), Path(exp), Path(ali_dir)
+    check_apart(exp, filter(None, [frames, ali_dir, init]))
     pack, source = FramePack(frames), FrameSource.read(frames)
     transitions = TransitionModel.read(ali_dir / "final.mdl")
     torch.manual_seed(config.train.seed)

@@ -14,6 +14,8 @@ from kdspeech.acoustic.identity import network_id
 from kdspeech.acoustic.teachers import Teachers
 from kdspeech.adapt.config import AdaptConfig
 from kdspeech.adapt.difference import (
+    ABOUT,
+    REPORT,
     About,
     updated_parameters,
     write_about,
@@ -48,7 +50,7 @@ def adapt(
         targets: directory with the lattices of a decoding or with alignments, or "-"
             (see read_frame_targets).
         exp: the network's directory.
-        out: the folder to make; an older one is replaced.
+        out: the folder to make; an older one is replaced if it holds nothing else.
         config: AdaptConfig.
         nj: number of processes; how many does not change what comes out.
         scheduler: as in kdspeech.parallel.open_client.
@@ -57,14 +59,15 @@ def adapt(
         For each speaker `utterances`, `without_targets`, `bytes` and the fields of SpeakerResult
         but `difference`.
     Raises:
-        InputError: as read_frame_targets and adapt_speaker; workers that keep dying.
+        InputError: as read_frame_targets and adapt_speaker; workers that keep dying; `out` holds
+            other files.
     """
     config = config or AdaptConfig()
     exp, frames = str(Path(exp).absolute()), str(Path(frames).absolute())
     network, pack, _ = _open(exp, frames, config)
     found = read_frame_targets(pack, targets, network.transitions, config)
     shapes = _shapes(network, config)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, [ABOUT, REPORT, "speakers"], [exp, frames]) as folder:
         np.save(folder / "pdfs.npy", found.pdfs)
         np.save(folder / "weights.npy", found.weights)
         tasks = [

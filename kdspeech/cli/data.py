@@ -47,7 +47,9 @@ def combine(
 ) -> None:
     """Writes one directory of several; tables that not all of them have are left out."""
     from kdspeech import data
+    from kdspeech.io.atomic import check_apart
 
+    check_apart(target, sources)
     combined = data.combine(data.DataDir(source) for source in sources)
     say(f"{target}: {len(combined.write(target))} utterances")
 
@@ -70,8 +72,10 @@ def subset(
 ) -> None:
     """Writes a directory with a part of the utterances; takes exactly one of the four choices."""
     from kdspeech.data import DataDir
+    from kdspeech.io.atomic import check_apart
     from kdspeech.io.errors import InputError
 
+    check_apart(target, [source])
     if sum(choice is not None for choice in (utt_list, spk_list, first, random)) != 1:
         raise InputError("give exactly one of --utt-list, --spk-list, --first, --random")
     data = DataDir(source)

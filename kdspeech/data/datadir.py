@@ -308,7 +308,7 @@ class DataDir:
             for name in set(TABLES) - set(tables):
                 (path / name).unlink(missing_ok=True)
         else:
-            with atomic_dir(path) as temporary:
+            with atomic_dir(path, ours=[]) as temporary:
                 _write_tables(temporary, tables)
         return DataDir(path, allow_pipes=self.allow_pipes)
 

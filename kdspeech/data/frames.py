@@ -16,6 +16,9 @@ from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
 
 FEATS, INDEX = "feats.f32", "index.arrow"
+_BESIDE = ("source.yaml", "cmvn_opts", "delta_opts", "splice_opts", "final.mat")
+"""What kdspeech.acoustic.make_frames adds: where the features came from."""
+
 BLOCK_FRAMES = 200_000  # what training holds in memory and shuffles together
 _SCHEMA = pa.schema([("utt", pa.string()), ("speaker", pa.string()), ("num_frames", pa.int64())])
 
@@ -57,14 +60,14 @@ class FramePack:
         """Writes a pack, whole or not at all, and opens it.
 
         Args:
-            path: folder to write; an older pack is replaced.
+            path: folder to write; an older pack is replaced if it holds nothing else.
             utterances: (utterance, speaker, features (frames, dim)); one at a time is in memory.
             beside: called with the folder at the end, to write more files into it.
         Raises:
             InputError: no utterances, one that comes twice, no frames, NaN, or another dimension
-                than the first; names the utterance.
+                than the first; names the utterance. A folder with other files.
         """
-        with atomic_dir(path) as folder:
+        with atomic_dir(path, ours=[FEATS, INDEX, *_BESIDE]) as folder:
             rows: dict[str, tuple[str, int]] = {}
             dim = 0
             with open(folder / FEATS, "wb") as out:

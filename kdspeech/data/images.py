@@ -56,7 +56,8 @@ class ImagePack:
         """Writes a pack, whole or not at all, and opens it.
 
         Raises:
-            InputError: no images, not as many labels, or a label that is no class.
+            InputError: no images, not as many labels, a label that is no class, or a folder with
+                other files.
         """
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) == 0:
             raise InputError(f"{path}: images {images.dtype} {images.shape}: not uint8, or none")
@@ -68,7 +69,7 @@ class ImagePack:
             )
         labels = labels.astype(np.int64)
         mark = fingerprint(repr(images.shape).encode() + images.tobytes() + labels.tobytes())
-        with atomic_dir(path) as folder:
+        with atomic_dir(path, ours=["images.npy", "labels.npy", "pack.json"]) as folder:
             np.save(folder / "images.npy", images)
             np.save(folder / "labels.npy", labels)
             about = {"classes": classes, "fingerprint": mark}

@@ -45,7 +45,8 @@ def run_splits(
         data: the data directory; split by speaker where it has enough speakers, else by utterance.
         nj: number of splits; 1 without a scheduler runs in this process.
         out: the folder to make; split i's outputs are in `out/i`, i from 1. It appears when all
-            splits are done: whole or not at all. An older one is replaced.
+            splits are done: whole or not at all. An older one is replaced if it holds
+            nothing else.
         scheduler: None, the address of a Dask scheduler, or a key of
             kdspeech.parallel.JOB_QUEUES.
         retries: how often the work of a worker that died starts again.
@@ -58,7 +59,7 @@ def run_splits(
     """
     description = description or function.__name__
     total = total or data.count()
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, ours=["[0-9]*"]) as folder:
         if nj == 1 and scheduler is None:
             with progress_bar(description, total) as bar:
                 (folder / "1").mkdir()

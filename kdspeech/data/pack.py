@@ -88,16 +88,14 @@ class WavePack:
                 (num_samples,). Only one clip's samples are in memory at a time.
             sample_rate: of all clips, in Hz.
         Raises:
-            InputError: a folder that is no pack stands there, no clips, an utterance given twice,
-                or samples that are not int16, not a vector, or none; the message names the
+            InputError: a folder with other files stands there, no clips, an utterance given
+                twice, or samples that are not int16, not a vector, or none; the message names the
                 utterance.
         """
         path = Path(path)
         if sample_rate < 1:
             raise InputError(f"{path}: sample_rate is {sample_rate}, must be positive (Hz)")
-        if path.is_dir() and any(path.iterdir()) and not (path / INDEX).is_file():
-            raise InputError(f"{path}: holds something else than a pack; choose a new folder")
-        with atomic_dir(path) as folder:
+        with atomic_dir(path, ours=[WAVES, INDEX]) as folder:
             with open(folder / WAVES, "wb", buffering=_WRITE_BUFFER) as waves:
                 batches, digest = _write_clips(clips, waves, sample_rate)
             if not batches:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdspeech.data.datadir import DataDir, combine
 from kdspeech.data.jobs import run_splits
+from kdspeech.io.atomic import check_apart
 from kdspeech.io.audio import convert_rate
 from kdspeech.io.errors import InputError
 
@@ -36,13 +37,14 @@ def perturb_speed(
         allow_pipes: let entries of wav.scp be shell commands.
     Raises:
         InputError: a factor that is 1, not within 0.5 and 2, or there twice; audio that cannot be
-            read.
+            read; a target that is the source, or whose `speed` holds other files.
     """
     factors = sorted(factors)
     if not factors or len({*factors, 1.0}) != len(factors) + 1:
         raise InputError(f"speed factors {factors}: some, all different, none of them 1")
     if not 0.5 <= factors[0] <= factors[-1] <= 2:
         raise InputError(f"speed factors {factors}: all within 0.5 and 2")
+    check_apart(target, [source])
     data, target = DataDir(source, allow_pipes=allow_pipes), Path(target)
     if "utt2spk" not in data:
         raise InputError(f"{data.path}: has no utt2spk")

@@ -27,7 +27,7 @@ from kdspeech.hmm import (
     read_gmm,
 )
 from kdspeech.io.ark import ArkWriter
-from kdspeech.io.atomic import atomic_path
+from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 
 
@@ -123,9 +123,11 @@ def decode(
         )
     if fmllr and transform_dir:
         raise InputError("transforms are either estimated (fmllr) or given (transform_dir)")
+    exp = Path(exp) if exp else decode_dir.absolute().parent
+    check_apart(decode_dir, filter(None, [graph_dir, data_dir, exp, transform_dir]))
     with _task(
         Path(graph_dir),
-        Path(exp) if exp else decode_dir.absolute().parent,
+        exp,
         decode_dir,
         fmllr,
         options or DecodeOptions(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdspeech.decode.lattice import Lattice
 from kdspeech.io import lattices as files
-from kdspeech.io.atomic import atomic_path
+from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 
 
@@ -73,8 +73,7 @@ def change_lattices(
         InputError: as `read_decode_lattices`; the target is the source.
     """
     source, target, counts = Path(source), Path(target), [0, 0]
-    if source.resolve() == target.resolve():
-        raise InputError(f"{target}: cannot be made from itself; give another name")
+    check_apart(target, [source])
 
     def changed(path: Path) -> Iterator[tuple[str, Lattice]]:
         for utterance, lattice in read_lattices(path):

@@ -33,6 +33,8 @@ from kdspeech.io.tables import read_table, table_lines
 GAP = "***"
 """Stands where reference or hypothesis has no word."""
 
+_OURS = ("penalty_*", "test_filt.*", "best_wer", "wer_details", "log")  # log: of Kaldi's scoring
+
 
 def score_decode_dir(
     data: str | os.PathLike,
@@ -102,7 +104,7 @@ def write_sweep(sweep: Sweep, decode: Path) -> None:
     for setting, score in sweep.scores.items():
         with atomic_path(decode / f"wer_{setting.name}") as temporary:
             temporary.write_text(_wer_text(score), encoding="utf-8")
-    with atomic_dir(decode / "scoring_kaldi") as folder:
+    with atomic_dir(decode / "scoring_kaldi", _OURS) as folder:
         for setting, score in sweep.scores.items():
             _write_transcripts(folder / _hypotheses_name(setting), score.hypotheses)
         _write_transcripts(folder / "test_filt.txt", sweep.score.references)

@@ -15,6 +15,7 @@ from kdspeech.hmm import (
     check_adapted,
     read_gmm,
 )
+from kdspeech.io.atomic import check_apart
 
 
 def align(
@@ -46,7 +47,7 @@ def align(
     session = Session(data_dir, lang_dir, ali_dir, jobs, src_dir, read_model)
     check_adapted(src_dir, session.source_model, transform_dir is not None)
     if transform_dir:
-        session.check_other(transform_dir)
+        check_apart(ali_dir, [transform_dir])
     with session:
         model = _begin(session)
         if transform_dir:

@@ -26,7 +26,7 @@ from kdspeech.graph import Lang
 from kdspeech.graph.symbols import read_symbols
 from kdspeech.hmm import AcousticModel, DecisionTree, ReadModel, ScoringModel, read_gmm
 from kdspeech.hmm.estimate import GmmStatistics, MleOptions, UpdateReport, estimate
-from kdspeech.io.atomic import atomic_path
+from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiWriter
 
@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 
 # What an older run left: gone before the new one starts, so that nothing passes for its result.
 _RESULTS = (
-    *("final.*", "full.mat", "ali.*", "trans.*", "tree", "*_opts", "num_jobs", "phones.txt"),
-    "*.jsonl",
+    *("final.mdl", "final.alimdl", "final.mat", "final.occs", "full.mat", "ali.*", "trans.*"),
+    *("tree", "cmvn_opts", "delta_opts", "splice_opts", "num_jobs", "phones.txt"),
+    "metrics.jsonl",
 )
 _NAMED = 5  # utterances named in a log line; files hold them all
 _ADAPTED = ("adapted.0", "adapted.1")  # in turns: further transforms start from the others
@@ -92,16 +93,11 @@ class Session:
         for name in ("feats.scp", "cmvn.scp", "text", "utt2spk"):
             if name not in self.data:
                 raise InputError(f"{self.data.path}: has no {name}")
+        check_apart(exp, filter(None, [data_dir, lang_dir, source]))
         if source is not None:
             self._take_source(Path(source).absolute(), read_model)
 
-    def check_other(self, folder: str | os.PathLike) -> None:
-        """InputError where a directory that is read is the one to be made."""
-        if Path(folder).absolute() == self.exp.absolute():
-            raise InputError(f"{folder}: cannot be made from itself; give another directory")
-
     def _take_source(self, source: Path, read_model: ReadModel) -> None:
-        self.check_other(source)
         self.source, self.source_model = source, read_model(source)
         theirs = source / "phones.txt"
         if theirs.exists() and read_symbols(theirs) != self.lang.phones:
@@ -113,7 +109,7 @@ class Session:
             path.unlink()
         with ExitStack() as stack:
             stack.enter_context(_log_to(self.exp / "log" / "train.log"))
-            jobs = SplitJobs(self.data, self.options.nj, self.exp / "work", self.options.scheduler)
+            jobs = SplitJobs(self.data, self.options.nj, self.exp / ".work", self.options.scheduler)
             self._jobs = stack.enter_context(jobs)
             self._stack = stack.pop_all()
         self.write_text("num_jobs", f"{self.options.nj}\n")

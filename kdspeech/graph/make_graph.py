@@ -20,6 +20,7 @@ from kdspeech.io.fst import Fst
 
 log = logging.getLogger(__name__)
 
+_OURS = ("HCLG.fst", "phones", "words.txt", "phones.txt", "num_pdfs")
 _BESIDE = ("align_lexicon.*", "word_boundary.*", "disambig.*", "silence.*", "optional_silence.*")
 """Files of lang/phones that lattices need."""
 
@@ -36,23 +37,23 @@ def make_graph(
     Args:
         lang_dir: with L_disambig.fst and G.fst.
         model_dir: with final.mdl and tree.
-        graph_dir: made, or replaced as a whole.
+        graph_dir: made, or replaced as a whole if it holds nothing else.
         transition_scale: of log probabilities between the states of HMMs.
         self_loop_scale: of those of staying in a state and leaving it.
     Returns:
         HCLG.
     Raises:
         InputError: a file is missing or damaged; lang, grammar, tree and model do not fit each
-            other; the grammar cannot be determinized.
+            other; the grammar cannot be determinized; graph_dir holds other files.
     """
     lang, model_dir = Lang.read(lang_dir), Path(model_dir)
     transitions = TransitionModel.read(model_dir / "final.mdl")
     tree = DecisionTree.read(model_dir / "tree")
     _check_phones(lang, model_dir / "phones.txt")
     hmms = HmmMaker(lang, tree, transitions, transition_scale)
-    graph = compile_graph(lang, hmms)
-    graph = _report("HCLG", add_self_loops(graph, transitions, self_loop_scale))
-    with atomic_dir(graph_dir) as folder:
+    with atomic_dir(graph_dir, _OURS, [lang_dir, model_dir]) as folder:
+        graph = compile_graph(lang, hmms)
+        graph = _report("HCLG", add_self_loops(graph, transitions, self_loop_scale))
         graph.write(folder / "HCLG.fst", const=True)
         _write_beside(folder, lang, hmms)
     return graph

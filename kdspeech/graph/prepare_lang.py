@@ -14,6 +14,11 @@ from kdspeech.io.errors import InputError
 POSITIONS = {"_B": "begin", "_E": "end", "_I": "internal", "_S": "singleton"}
 """What the suffixes of position-dependent phones say in word_boundary.txt."""
 
+_OURS = (
+    *("phones.txt", "words.txt", "oov.txt", "oov.int", "topo", "L.fst", "L_disambig.fst"),
+    *("phones", "G.fst"),
+)
+
 Variants = Mapping[str, list[str]]
 """The phones of the model that stand for a phone of the dictionary."""
 
@@ -32,7 +37,8 @@ def prepare_lang(
 
     Args:
         dict_dir: see Lexicon.read.
-        lang_dir: made, or replaced as a whole: also a G.fst there, which has other numbers.
+        lang_dir: made, or replaced as a whole if it holds nothing else: also a G.fst there, which
+            has other numbers.
         oov: the word that transcripts' unknown words are taken for.
         position_dependent: tell phones apart by their place in the word (_B, _E, _I, _S).
         sil_prob: probability of silence between words, less than 1.
@@ -41,7 +47,8 @@ def prepare_lang(
     Returns:
         lang_dir.
     Raises:
-        InputError: as Lexicon.read; `oov` is not in the lexicon; an option out of range.
+        InputError: as Lexicon.read; `oov` is not in the lexicon; an option out of range; lang_dir
+            holds other files.
     """
     lexicon = Lexicon.read(dict_dir)
     _check(lexicon, dict_dir, oov, sil_prob, position_dependent)
@@ -52,7 +59,7 @@ def prepare_lang(
     silence, nonsilence = (_flat(p, variants) for p in (lexicon.silence, lexicon.nonsilence))
     phones = number_symbols([*silence, *nonsilence, *disambig])
     words = number_symbols([*lexicon.words, DISAMBIG, "<s>", "</s>"])
-    with atomic_dir(lang_dir) as folder:
+    with atomic_dir(lang_dir, _OURS, [dict_dir]) as folder:
         write_symbols(folder / "phones.txt", phones)
         write_symbols(folder / "words.txt", words)
         write_rows(folder / "oov.txt", [[oov]])

@@ -66,12 +66,13 @@ def import_kaldi(
 
     Args:
         exp: such as exp/tri4a or exp/tri4a_ali.
-        out: directory to make, whole or not at all; None only checks.
+        out: directory to make, whole or not at all; an older one is replaced if it holds nothing
+            else. None only checks.
         lang: lang directory the system was made with; its topology and phones must be the model's.
         data: data directory that was aligned; its features must have the model's dimension and
             the alignments' lengths, its speakers the transforms.
     Raises:
-        InputError: lists everything that is wrong.
+        InputError: lists everything that is wrong; `out` holds other files.
     """
     found = check_kaldi(exp, lang, data)
     if found.problems:
@@ -282,9 +283,8 @@ def _check_utterances(found: KaldiExperiment, data: DataDir, lengths, speakers) 
 
 
 def _copy(found: KaldiExperiment, out: Path) -> None:
-    if out.resolve() == found.path.resolve():
-        raise InputError(f"{out}: is the directory to import (choose another)")
-    with atomic_dir(out) as temporary:
+    ours = ("import.json", "final.mdl", "tree", "ali.*", "trans.*", *_OPTIONAL)
+    with atomic_dir(out, ours, [found.path]) as temporary:
         for file in found.files:
             shutil.copyfile(file, temporary / file.name)
         record = {"source": str(found.path.resolve()), **found.facts}

@@ -174,3 +174,8 @@ def test_no_front_end_or_transforms(sat, tmp_path):
         make_frames(sat.data, tmp_path / "x" / "y", tmp_path / "out")
     with pytest.raises(InputError, match="has no transforms"):
         make_frames(sat.data, sat.graph, tmp_path / "out", FrontEnd.read(sat.exp))
+
+
+def test_the_alignments_are_not_overwritten(folder):
+    with pytest.raises(InputError, match="ali: cannot be made from itself"):
+        tiny.train(folder, folder / "ali")

@@ -100,7 +100,7 @@ def test_make_pack(tmp_path, corpus):
     refused(kds("make-pack", corpus, tmp_path / "pack"), message)
     shown = good(kds("make-pack", corpus, tmp_path / "pack", "--max-bad", 10))
     assert "1 utterances left out, see" in shown
-    refused(kds("make-pack", corpus, corpus), "holds something else than a pack")
+    refused(kds("make-pack", corpus, corpus), "holds something else than what is made here")
     refused(kds("make-pack", corpus, corpus / "text"), "text: is a file")
     refused(kds("make-pack", tmp_path / "nowhere", tmp_path / "pack"), "no such data directory")
 
@@ -205,3 +205,12 @@ def test_full_disk_under_a_data_directory(tmp_path):
     with small_disk(disk, 1) as how:
         full_disk_error(run_kds("data", "combine", disk / "new", corpus, **how), disk)
         assert os.listdir(disk) == []
+
+
+def test_data_is_not_made_of_itself(tmp_path, corpus):
+    before = (corpus / "text").read_bytes()
+    refused(kds("data", "subset", corpus, corpus, "--first", 5), "cannot be made from itself")
+    same = corpus / ".." / corpus.name
+    refused(kds("data", "combine", same, corpus), "cannot be made from itself")
+    refused(kds("data", "perturb-speed", corpus, corpus), "cannot be made from itself")
+    assert (corpus / "text").read_bytes() == before

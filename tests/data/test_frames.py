@@ -88,3 +88,13 @@ def test_no_pack_or_a_damaged_one(tmp_path, pack):
     path.write_bytes(data[:-4])
     with pytest.raises(InputError, match=f"cut short: {len(data) - 4} bytes"):
         FramePack(pack.path)
+
+
+def test_only_packs_are_replaced(tmp_path):
+    path = tmp_path / "pack"
+    for _ in range(2):
+        FramePack.build(path, utterances(), lambda folder: (folder / "source.yaml").touch())
+    (path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"pack: holds something else .*, thesis\.txt"):
+        FramePack.build(path, utterances())
+    assert (path / "thesis.txt").exists()

@@ -169,3 +169,13 @@ def test_command(golden, setup):
         assert file.read(12) == b"u0_george \0B"
     result = CliRunner().invoke(app, [*arguments, "--beam", "0"])
     assert result.exit_code == 1
+
+
+def test_what_is_read_is_not_decoded_into(setup):
+    graph, data, decode_dir = setup("mono")
+    for place, options in (
+        (decode_dir.parent, {"exp": decode_dir.parent}),
+        (decode_dir, {"transform_dir": decode_dir}),
+    ):
+        with pytest.raises(InputError, match="cannot be made from itself"):
+            decode(graph, data, place, **options)

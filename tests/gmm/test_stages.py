@@ -77,7 +77,7 @@ def test_alignments_say_the_transcripts(systems, name):
     assert spoken_phones(root / name) == wanted
     assert reports[name].alignment.aligned == len(wanted)
     assert (root / name / "log/failed").read_text() == ""
-    assert not (root / name / "work").exists()
+    assert not (root / name / ".work").exists()
 
 
 @pytest.mark.parametrize("name", ["mono", "tri1", "tri2", "tri3"])
@@ -263,3 +263,17 @@ def test_a_new_run_removes_the_results_of_the_old_one(systems, tmp_path):
     with pytest.raises(InputError):
         train_mono(root / "data", root / "lang", exp, MONO, bad)
     assert not (exp / "final.mdl").exists() and not list(exp.glob("ali.*"))
+
+
+def test_what_is_read_and_what_is_not_ours_stays(systems, tmp_path):
+    root, _ = systems
+    data, lang = root / "data", root / "lang"
+    for place in (data, lang):
+        with pytest.raises(InputError, match="cannot be made from itself"):
+            train_mono(data, lang, place, MONO)
+    assert (lang / "phones.txt").exists()
+    for name in ("final.pdf", "notes.jsonl", "work"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="fewer|cannot be split into 9 jobs"):
+        train_mono(data, lang, tmp_path, MONO, jobs=Jobs(nj=9))
+    assert all((tmp_path / name).exists() for name in ("final.pdf", "notes.jsonl", "work"))

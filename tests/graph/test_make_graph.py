@@ -156,3 +156,19 @@ def test_homophones_without_disambiguation(golden, tmp_path, mono):
 
     with pytest.raises(InputError, match="LG cannot be determinized .*functional"):
         compile_graph(Lang.read(lang), None)
+
+
+def test_only_graphs_are_replaced(lang, mono, tmp_path):
+    for _ in range(2):
+        make_graph(lang, mono, mono / "graph")
+    for place, message in (
+        (mono, "mono: cannot be made from itself"),
+        (lang / "phones", "lang/phones: holds something else .*, align_lexicon.int"),
+        (tmp_path, "holds .*, which is read"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_graph(lang, mono, place)
+    (mono / "graph/thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"graph: holds something else .*, thesis\.txt"):
+        make_graph(lang, mono, mono / "graph")
+    assert (mono / "final.mdl").exists() and (mono / "graph/thesis.txt").exists()

@@ -271,3 +271,16 @@ def test_command(dict_dir, tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0 and "9 words, 6 phones" in result.output
     assert Lang.read(tmp_path / "lang").oov == "at"
+
+
+def test_only_langs_are_replaced(dict_dir, tmp_path):
+    for _ in range(2):
+        prepare_lang(dict_dir, tmp_path / "lang")
+        assert not (tmp_path / "lang/G.fst").exists()
+        (tmp_path / "lang/G.fst").touch()
+    with pytest.raises(InputError, match="dict: cannot be made from itself"):
+        prepare_lang(dict_dir, dict_dir)
+    (tmp_path / "lang/thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"lang: holds something else .*, thesis\.txt"):
+        prepare_lang(dict_dir, tmp_path / "lang")
+    assert (dict_dir / "lexicon.txt").exists() and (tmp_path / "lang/thesis.txt").exists()

@@ -208,3 +208,14 @@ def test_data_of_another_dimension(exp, data):
     )
     with pytest.raises(InputError, match="features of dimension 12; .* was made with 13"):
         import_kaldi(exp, data=data)
+
+
+def test_only_imports_are_replaced(exp, tmp_path):
+    for _ in range(2):
+        import_kaldi(exp, tmp_path / "out")
+    with pytest.raises(InputError, match="tri3b_ali: cannot be made from itself"):
+        import_kaldi(exp, exp)
+    (tmp_path / "out/graph").mkdir()
+    with pytest.raises(InputError, match="out: holds something else .*, graph; choose"):
+        import_kaldi(exp, tmp_path / "out")
+    assert (tmp_path / "out/graph").exists()

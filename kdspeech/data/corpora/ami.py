@@ -124,12 +124,13 @@ def _find_annotations(corpus: Path, data: Path) -> Path:
             f"{corpus}: has no {ANNOTATIONS} (folder or .zip); give AMI's folder, `embedded` or "
             "`download`"
         )
-    with atomic_dir(data / "local/annotations") as folder:
-        try:
-            with zipfile.ZipFile(archive) as file:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            ours = {name.partition("/")[0] for name in file.namelist()}
+            with atomic_dir(data / "local/annotations", ours) as folder:
                 file.extractall(folder)
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise InputError(f"{archive}: damaged ({error}); fetch it again") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{archive}: damaged ({error}); fetch it again") from error
     return data / "local/annotations"
 
 

@@ -21,8 +21,10 @@ def write_dict(folder: str | os.PathLike, lexicon: Mapping[str, Iterable[Pronunc
     phones without stress and position, silence against speech, are given to it.
 
     Args:
-        folder: the directory to make; replaced as a whole if it is there.
+        folder: the directory to make; replaced as a whole if it is there and holds nothing else.
         lexicon: word -> its pronunciations, phones without stress marks.
+    Raises:
+        InputError: the folder holds other files.
     """
     phones = sorted({p for prons in lexicon.values() for pron in prons for p in pron})
     lines = [f"{UNKNOWN} {NOISE}"]
@@ -36,7 +38,7 @@ def write_dict(folder: str | os.PathLike, lexicon: Mapping[str, Iterable[Pronunc
         "nonsilence_phones.txt": phones,
         "extra_questions.txt": [f"{SILENCE} {NOISE}", " ".join(phones)],
     }
-    with atomic_dir(folder) as temporary:
+    with atomic_dir(folder, ours=files) as temporary:
         for name, rows in files.items():
             write_lines(temporary / name, rows)
 

@@ -16,7 +16,7 @@ import numpy as np
 from kdspeech.data.corpora import fsdd, speech_commands
 from kdspeech.data.corpora.espeak import Espeak
 from kdspeech.data.corpora.fsdd import DIGITS
-from kdspeech.data.corpora.generated import check_place, run_jobs, write_readme, write_wav
+from kdspeech.data.corpora.generated import README, check_place, run_jobs, write_readme, write_wav
 from kdspeech.data.corpora.noises import background_noises
 from kdspeech.data.corpora.speech_commands import split_of_speaker
 from kdspeech.data.corpora.voices import draw_speaker, speak
@@ -52,7 +52,7 @@ def make_speech_commands(
     names are drawn such that of every ten speakers one is for validation and one for testing.
 
     Args:
-        out: folder to make; replaced as a whole if it is there.
+        out: folder to make; an older embedded corpus there is replaced.
         speakers: how many, at least 3 (one for each set).
         takes: how often each speaker says each of the ten target words.
         others: how many of the 25 other words each speaker says, once each.
@@ -61,12 +61,14 @@ def make_speech_commands(
     Returns:
         The number of clips.
     Raises:
-        InputError: espeak-ng is missing, or a number is out of its range.
+        InputError: espeak-ng is missing, a number is out of its range, or `out` holds other files.
     """
     _check_sizes(out, speakers=(speakers, 3), takes=(takes, 1), others=(others, 0))
     if others > len(OTHER_WORDS):
         raise InputError(f"others: {others} words asked for, there are {len(OTHER_WORDS)}")
-    with atomic_dir(out) as folder:
+    words, lists = [*TEN_WORDS, *OTHER_WORDS], speech_commands.LISTS.values()
+    ours = [*words, speech_commands.NOISE_FOLDER, *lists, README]
+    with atomic_dir(out, ours) as folder:
         _write_noises(folder / speech_commands.NOISE_FOLDER, seed)
         jobs = [(folder, seed, i, takes, others) for i in range(speakers)]
         files = sorted(run_jobs(_speak_commands, jobs, nj))
@@ -83,7 +85,7 @@ def make_fsdd(
     `{digit}_{speaker}_{take}.wav`, 8 kHz, int16, cut close around the digit.
 
     Args:
-        out: folder to make; replaced as a whole if it is there.
+        out: folder to make; an older embedded corpus there is replaced.
         speakers: how many.
         takes: how often each says each digit; takes 0 to 4 are the test set, so 11 at least
             leave something to train on after the development takes.
@@ -92,10 +94,10 @@ def make_fsdd(
     Returns:
         The number of clips.
     Raises:
-        InputError: espeak-ng is missing, or a number is out of its range.
+        InputError: espeak-ng is missing, a number is out of its range, or `out` holds other files.
     """
     _check_sizes(out, speakers=(speakers, 1), takes=(takes, 11))
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, ours=["[0-9]_*_*.wav", README]) as folder:
         files = run_jobs(_speak_digits, [(folder, seed, i, takes) for i in range(speakers)], nj)
         write_readme(folder, "the Free Spoken Digit Dataset", f"{speakers=} {takes=} {seed=}")
     return len(files)

@@ -153,7 +153,7 @@ def download(
     if recordings.is_dir():
         return recordings
     archive = fetch(url, recordings.parent / url.rsplit("/", 1)[-1], sha256, progress)
-    with atomic_dir(recordings) as temporary:
+    with atomic_dir(recordings, ours=[]) as temporary:
         try:
             _unpack(archive, temporary)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -17,7 +17,7 @@ import numpy as np
 
 from kdspeech.data.corpora.ami import ANNOTATIONS, SAMPLE_RATE
 from kdspeech.data.corpora.espeak import Espeak
-from kdspeech.data.corpora.generated import check_place, run_jobs, write_readme, write_wav
+from kdspeech.data.corpora.generated import README, check_place, run_jobs, write_readme, write_wav
 from kdspeech.data.corpora.voices import Speaker, draw_speaker, speak
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
@@ -104,7 +104,7 @@ def make_meetings(
     times are exact; within it each word gets a share by its letters.
 
     Args:
-        out: folder to make; replaced as a whole if it is there.
+        out: folder to make; an older embedded corpus there is replaced.
         meetings: how many for training, development and testing, in AMI's full-corpus-asr split.
         turns: of a meeting, without the backchannels; about 1.9 seconds each.
         seed: of everything random.
@@ -112,13 +112,13 @@ def make_meetings(
     Returns:
         The number of meetings.
     Raises:
-        InputError: espeak-ng is missing, or a number is out of its range.
+        InputError: espeak-ng is missing, a number is out of its range, or `out` holds other files.
     """
     names = _meeting_names(meetings)
     if turns < len(AGENTS):
         raise InputError(f"turns: {turns} asked for, at least {len(AGENTS)} needed")
     check_place(Path(out))
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, ours=["amicorpus", ANNOTATIONS, README]) as folder:
         for name in ("corpusResources", "words", "segments"):
             (folder / ANNOTATIONS / name).mkdir(parents=True)
         run_jobs(_hold_meeting, [(folder, seed, name, turns) for name in names], nj)

@@ -15,7 +15,7 @@ from kdspeech.data.corpora.dictionary import read_lexicon, write_dict, write_lin
 from kdspeech.data.corpora.download import fetch
 from kdspeech.data.corpora.progress import track
 from kdspeech.data.datadir import DataDir
-from kdspeech.io.atomic import atomic_dir, atomic_path
+from kdspeech.io.atomic import atomic_dir, atomic_path, check_apart
 from kdspeech.io.errors import InputError
 
 SAMPLE_RATE = 16000
@@ -43,8 +43,9 @@ def prepare(corpus: str | os.PathLike, data: str | os.PathLike, dev_every: int =
         The counts and the list of problems (also in DATA/problems.txt).
     Raises:
         InputError: no such layout, a word of a transcript that the lexicon lacks, a set without
-            speech, or more than 1 % of the files unusable.
+            speech, more than 1 % of the files unusable, or `data` is the corpus.
     """
+    check_apart(data, [corpus])
     corpus, data, audit = Path(corpus).absolute(), Path(data), Audit(SAMPLE_RATE)
     lexicon = read_lexicon(corpus / LEXICON)
     sets = _read_sets(corpus, dev_every)
@@ -82,7 +83,7 @@ def download(
     if corpus.is_dir():
         return corpus
     archive = fetch(url, corpus.parent / url.rsplit("/", 1)[-1], sha256, progress)
-    with atomic_dir(corpus) as temporary:
+    with atomic_dir(corpus, ours=[]) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 tar.extractall(temporary, filter="data")
