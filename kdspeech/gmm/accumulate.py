@@ -34,8 +34,8 @@ def gmm_stats(
 
 def tree_stats(
     folder: Path, transitions: TransitionModel, ci_phones: Collection[int], feats: str = "feats"
-) -> TreeStats:
-    """For a tree of triphones."""
+) -> TreeStats | None:
+    """For a tree of triphones; None where no utterance of the split has an alignment."""
     store = FrameStore(folder)
     tids, array = store.alignment(), store.array(feats)
     classes = _pdf_classes(transitions)
@@ -46,7 +46,7 @@ def tree_stats(
         phones = transitions.tid_to_phone[tids[frames][ends - 1]]
         lengths = np.diff(ends, prepend=0)
         collected.add(array[frames], phones, lengths, classes[tids[frames]])
-    return collected.result()
+    return collected.result() if tids.any() else None
 
 
 def _pdf_classes(transitions: TransitionModel) -> np.ndarray:

@@ -44,7 +44,9 @@ def align(
     Raises:
         InputError: the directories do not fit, or no utterance can be aligned.
     """
-    session = Session(data_dir, lang_dir, ali_dir, jobs, src_dir, read_model)
+    options = options or AlignOptions()
+    settings = {"options": options, "transform_dir": str(transform_dir or "")}
+    session = Session(data_dir, lang_dir, ali_dir, jobs, src_dir, read_model, settings)
     check_adapted(src_dir, session.source_model, transform_dir is not None)
     if transform_dir:
         check_apart(ali_dir, [transform_dir])
@@ -53,7 +55,7 @@ def align(
         if transform_dir:
             session.load_transforms(Path(transform_dir))
             session.save_transforms()
-        session.align(model, options or AlignOptions())
+        session.align(model, options)
         return _finish(session)
 
 
@@ -78,7 +80,9 @@ def align_fmllr(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options = options or AlignOptions()
-    with Session(data_dir, lang_dir, ali_dir, jobs, src_dir) as session:
+    fmllr = {"update_type": fmllr_update_type, "min_count": fmllr_min_count}
+    settings = {"options": options, "fmllr": fmllr}
+    with Session(data_dir, lang_dir, ali_dir, jobs, src_dir, settings=settings) as session:
         model = _begin(session)
         path = session.source / "final.alimdl"
         first = AcousticModel.read(path) if path.exists() else model
@@ -86,8 +90,7 @@ def align_fmllr(
         session.adapt(
             model,
             posterior_model=first,
-            update_type=fmllr_update_type,
-            min_count=fmllr_min_count,
+            **fmllr,
         )
         session.align(model, options)
         session.save_transforms()

@@ -33,7 +33,8 @@ def train_deltas(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or TriphoneOptions(), front_end or FrontEnd()
-    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+    settings = {"options": options, "cmvn": front_end.cmvn, "deltas": front_end.deltas}
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir, settings=settings) as session:
         session.prepare(front_end)
         session.load_alignments()
         session.run(passes.expand, front_end=front_end)

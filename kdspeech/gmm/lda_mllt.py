@@ -37,7 +37,8 @@ def train_lda_mllt(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or LdaMlltOptions(), front_end or FrontEnd()
-    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+    settings = {"options": options, "cmvn": front_end.cmvn, "splicing": front_end.splicing}
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir, settings=settings) as session:
         session.prepare(front_end)
         session.load_alignments()
         silence = session.lang.silence_phones

@@ -40,7 +40,8 @@ def train_mono(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or MonoOptions(), front_end or FrontEnd()
-    with Session(data_dir, lang_dir, exp, jobs) as session:
+    settings = {"options": options, "cmvn": front_end.cmvn, "deltas": front_end.deltas}
+    with Session(data_dir, lang_dir, exp, jobs, settings=settings) as session:
         session.prepare(front_end)
         session.run(passes.expand, front_end=front_end)
         first = sorted((pair for part in session.run(_first_feats) for pair in part), key=_name)

@@ -31,7 +31,8 @@ def train_sat(
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options, front_end = options or SatOptions(), FrontEnd.read(ali_dir)
-    with Session(data_dir, lang_dir, exp, jobs, ali_dir) as session:
+    settings = {"options": options}
+    with Session(data_dir, lang_dir, exp, jobs, ali_dir, settings=settings) as session:
         session.prepare(front_end)
         session.load_alignments()
         session.run(passes.expand, front_end=front_end)

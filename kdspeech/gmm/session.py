@@ -1,13 +1,13 @@
 """A training or alignment under way: its splits, its experiment directory, its log."""
 
-import json
 import logging
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from kdspeech.hmm.estimate import GmmStatistics, MleOptions, UpdateReport, estim
 from kdspeech.io.atomic import atomic_path, check_apart
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import KaldiWriter
+from kdspeech.io.record import write_config, write_metrics
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ class Session:
         jobs: Jobs.
         source: a directory with a model to begin with; not `exp`.
         read_model: what reads it.
+        settings: the stage's options by name (objects of dataclasses, numbers, text), for
+            config.yaml.
 
     Attributes:
         source: that directory, absolute. source_model: its model.
@@ -84,12 +87,16 @@ class Session:
         jobs: Jobs | None = None,
         source: str | os.PathLike | None = None,
         read_model: ReadModel = read_gmm,
+        settings: Mapping[str, Any] | None = None,
     ):
         self.data, self.lang, self.exp = DataDir(data_dir), Lang.read(lang_dir), Path(exp)
         self.options, self.report, self.feats = jobs or Jobs(), Report(), "feats"
         self.rng = np.random.default_rng(self.options.seed)
         self._problems: Problems = {}
         self._metrics: list[dict] = []
+        inputs = {"data_dir": data_dir, "lang_dir": lang_dir, "source": source}
+        self._settings = {k: os.fspath(v) for k, v in inputs.items() if v is not None}
+        self._settings |= {"jobs": self.options, **(settings or {})}
         for name in ("feats.scp", "cmvn.scp", "text", "utt2spk"):
             if name not in self.data:
                 raise InputError(f"{self.data.path}: has no {name}")
@@ -112,6 +119,9 @@ class Session:
             jobs = SplitJobs(self.data, self.options.nj, self.exp / ".work", self.options.scheduler)
             self._jobs = stack.enter_context(jobs)
             self._stack = stack.pop_all()
+        settings = {k: asdict(v) if is_dataclass(v) else v for k, v in self._settings.items()}
+        write_config(self.exp / "config.yaml", settings)
+        self._started = time.perf_counter()
         self.write_text("num_jobs", f"{self.options.nj}\n")
         shutil.copy(self.lang.folder / "phones.txt", self.exp)
         return self
@@ -152,10 +162,16 @@ class Session:
         feats = self.data.table("feats.scp")
         self._problems = {utt: "has no features" for utt in self.data.text if utt not in feats}
         self.problems(passes.prepare, front_end=front_end)
-        if len(self._problems) >= len(self.data.text):
-            utt, why = next(iter(self._problems.items()))
-            raise InputError(f"{self.data.path}: no utterance can be used; the first: {utt}: {why}")
+        self._count_usable("no utterance can be used")
         self._count_unknown_words()
+
+    def _count_usable(self, complaint: str) -> int:
+        usable = (self.data.utt2spk.keys() & self.data.text.keys()) - self._problems.keys()
+        if not usable:
+            nothing = "text and utt2spk", "no utterance is in both"
+            utt, why = next(iter(self._problems.items()), nothing)
+            raise InputError(f"{self.data.path}: {complaint}; the first: {utt}: {why}")
+        return len(usable)
 
     def _count_unknown_words(self) -> None:
         words = Counter(word for line in self.data.text.values() for word in line.split())
@@ -169,9 +185,11 @@ class Session:
             )  # fmt: skip
 
     def load_alignments(self) -> None:
-        """Takes the alignments of the source."""
+        """Takes the alignments of the source; InputError where they are of other utterances."""
         transitions = self.source_model.transitions
         self.problems(passes.load_alignments, ali_dir=self.source, transitions=transitions)
+        aligned = self._count_usable(f"no utterance has an alignment in {self.source} that fits")
+        self.report.alignment = AlignReport(aligned=aligned, failed=dict(self._problems))
 
     def compile_graphs(self, tree: DecisionTree, model: ScoringModel) -> None:
         """Makes the training graphs."""
@@ -241,13 +259,18 @@ class Session:
         return new
 
     def _note(self, iteration: int, update: UpdateReport) -> None:
-        """What metrics.jsonl will say of a pass."""
+        """What metrics.jsonl will say of a pass: seconds since the one before, its alignment."""
+        before, self._started = self._started, time.perf_counter()
+        alignment = self.report.alignment
         self._metrics.append(
             {
                 "iteration": iteration,
                 "log_likelihood": round(update.log_like, 4),
                 "frames": int(update.frames),
                 "gaussians": update.num_gaussians,
+                "aligned": alignment.aligned,
+                "failed": len(alignment.failed),
+                "seconds": round(self._started - before, 3),
             }
         )
 
@@ -267,8 +290,7 @@ class Session:
         writer = KaldiWriter()
         writer.vector(self.occupancies.astype(np.float32))
         writer.write(self.exp / "final.occs")
-        lines = (json.dumps(row) + "\n" for row in self._metrics)
-        self.write_text("metrics.jsonl", "".join(lines))
+        write_metrics(self.exp / "metrics.jsonl", self._metrics)
         self.report.num_pdfs = model.gmms.num_pdfs
         self.report.num_gaussians = model.gmms.num_gaussians
         model.write(self.exp / "final.mdl")

@@ -20,7 +20,8 @@ def start(session: Session, options: TriphoneOptions) -> tuple[DecisionTree, Aco
     lang, transitions = session.lang, session.source_model.transitions
     silence = [phone for row in lang.int_rows("context_indep") for phone in row]
     arguments = {"transitions": transitions, "ci_phones": silence, "feats": session.feats}
-    stats = TreeStats.merge(session.run(tree_stats, **arguments))
+    parts = session.run(tree_stats, **arguments)
+    stats = TreeStats.merge([part for part in parts if part is not None])
     sets = cluster_phones(stats, lang.int_rows("sets"), seed=session.options.seed)
     sets += lang.int_rows("extra_questions")
     session.write_text("questions.int", "".join(f"{' '.join(map(str, s))}\n" for s in sets))

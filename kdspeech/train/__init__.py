@@ -1,10 +1,10 @@
 """The one training loop, its schedules, checkpoints and augmentation."""
 
+from kdspeech.io.record import read_metrics
 from kdspeech.train.augment import spec_augment
 from kdspeech.train.checkpoint import load_weights
 from kdspeech.train.config import TrainConfig
 from kdspeech.train.loop import DivergedError, fit, shard
-from kdspeech.train.record import read_metrics
 
 __all__ = [
     "DivergedError",

@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from kdspeech.io.errors import InputError
+from kdspeech.io.record import write_config, write_metrics
 from kdspeech.progress import progress_bar
 from kdspeech.train import checkpoint, record
 from kdspeech.train.config import TrainConfig
@@ -219,11 +220,11 @@ def _open_records(run: _Run, stack: contextlib.ExitStack, progress: bool) -> Non
         leftover.unlink()
     state, config = run.state, run.config
     if state.step == 0:
-        record.write_config(run.directory / "config.yaml", run.settings)
+        write_config(run.directory / "config.yaml", run.settings)
         log.info("%d epochs to train", config.epochs)
     else:
         log.info("goes on after epoch %d, step %d", state.epoch, state.step)
-        record.write_metrics(run.directory / "metrics.jsonl", state.history)
+        write_metrics(run.directory / "metrics.jsonl", state.history)
     if config.tensorboard and state.epoch < config.epochs:
         run.write_events = stack.enter_context(record.event_writer(run.directory, state.step))
     if progress:
@@ -344,7 +345,7 @@ def _finish_epoch(run: _Run, row: dict) -> None:
     state.epoch += 1
     state.epoch_step, state.sums, state.seconds = 0, {}, 0.0
     if run.fabric.is_global_zero:
-        record.write_metrics(run.directory / "metrics.jsonl", state.history)
+        write_metrics(run.directory / "metrics.jsonl", state.history)
     run.write_events(row)
     log.info(" ".join(f"{key} {_short(number)}" for key, number in row.items()))
     run.move_bar(state.epoch, _describe(state))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from spoken import WORDS, make_data, make_lang, write_data
 
 from kdspeech.data.datadir import DataDir
@@ -26,7 +27,7 @@ from kdspeech.gmm import (
     train_sat,
 )
 from kdspeech.hmm import AcousticModel, DecisionTree
-from kdspeech.io.alignments import read_alignments
+from kdspeech.io.alignments import read_alignments, write_alignments
 from kdspeech.io.ark import Scp, read_ark, write_ark
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import read_kaldi_matrix
@@ -89,6 +90,8 @@ def test_training_raises_the_likelihood(systems, name):
     assert [row["iteration"] for row in metrics] == list(range(1, len(likes) + 1))
     assert [row["log_likelihood"] for row in metrics] == pytest.approx(likes, abs=1e-4)
     assert metrics[-1]["gaussians"] == reports[name].num_gaussians
+    assert {(row["aligned"], row["failed"]) for row in metrics} == {(32, 0)}
+    assert all(row["seconds"] >= 0 for row in metrics)
     model, tree = (
         AcousticModel.read(root / name / "final.mdl"),
         DecisionTree.read(root / name / "tree"),
@@ -96,6 +99,28 @@ def test_training_raises_the_likelihood(systems, name):
     assert model.gmms.num_pdfs == tree.num_pdfs == reports[name].num_pdfs
     assert tree.context_width == (1 if name == "mono" else 3)
     assert model.gmms.num_gaussians == reports[name].num_gaussians > tree.num_pdfs
+
+
+@pytest.mark.parametrize(
+    "name, source, options",
+    [
+        ("mono", None, {"tot_gauss": 30, "power": 0.25}),
+        ("tri1", "mono", {"num_leaves": 20, "realign_iters": [3]}),
+        ("tri2", "tri1_ali", {"mllt_iters": [2], "dim": 6}),
+        ("tri3", "tri2", {"power": 0.2, "fmllr_update_type": "full"}),
+        ("tri3_ali", "tri3", {"beam": 10.0, "retry_beam": 40.0}),
+    ],
+)
+def test_what_it_was_made_from_is_kept(systems, name, source, options):
+    root, _ = systems
+    config = yaml.safe_load((root / name / "config.yaml").read_text())
+    assert config["data_dir"] == str(root / "data") and config["lang_dir"] == str(root / "lang")
+    assert config.get("source") == (str(root / source) if source else None)
+    assert config["jobs"] == {"nj": 1, "scheduler": None, "seed": 0}
+    assert config["options"].items() >= options.items()
+    assert {"git", "kdspeech"} <= config["versions"].keys()
+    if name == "tri2":
+        assert config["splicing"] == {"left_context": 1, "right_context": 1}
 
 
 def test_the_whole_lda_matrix_goes_along(systems):
@@ -277,3 +302,29 @@ def test_what_is_read_and_what_is_not_ours_stays(systems, tmp_path):
     with pytest.raises(InputError, match="fewer|cannot be split into 9 jobs"):
         train_mono(data, lang, tmp_path, MONO, jobs=Jobs(nj=9))
     assert all((tmp_path / name).exists() for name in ("final.pdf", "notes.jsonl", "work"))
+
+
+@pytest.mark.parametrize("train", [train_deltas, train_lda_mllt, train_sat])
+def test_alignments_of_other_data(systems, tmp_path, train):
+    root, _ = systems
+    text, feats = DataDir(root / "data").text, Scp(root / "data/feats.scp")
+    tables = {"text": {}, "utt2spk": {}}
+    for utt in list(text)[:2]:
+        tables["text"][f"t-{utt}"], tables["utt2spk"][f"t-{utt}"] = text[utt], f"t-{utt[:2]}"
+    other = write_data(tmp_path / "other", tables, {f"t-{u}": feats[u] for u in list(text)[:2]})
+    message = "other: no utterance has an alignment in .*tri3 that fits; the first: t-s0-u0: has no"
+    with pytest.raises(InputError, match=message):
+        train(other, root / "lang", root / "tri3", tmp_path / "x")
+
+
+def test_a_split_without_alignments_has_no_tree_statistics(systems, tmp_path):
+    root, _ = systems
+    for name in ("final.mdl", "tree"):
+        shutil.copy(root / "mono" / name, tmp_path)
+    found = read_alignments(root / "mono")
+    write_alignments(tmp_path / "ali.1.gz", {u: a for u, a in found.items() if u < "s1"})
+    options = TriphoneOptions(10, 10, num_iters=2, max_iter_inc=1, realign_iters=())
+    report = train_deltas(
+        root / "data", root / "lang", tmp_path, tmp_path / "x", options, jobs=Jobs(nj=2)
+    )
+    assert report.num_pdfs > 5
