@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite, positive
 
 app = typer.Typer()
 
@@ -32,7 +33,10 @@ def make_frames(
         str, typer.Option(help="With '-' and no --front-end: '--delta-order=2'.")
     ] = "--delta-order=0",
     max_bad: Annotated[
-        float, typer.Option(min=0, max=100, help="Fail when more than this % are left out.")
+        float,
+        typer.Option(
+            min=0, max=100, callback=finite, help="Fail when more than this % are left out."
+        ),
     ] = 1.0,
 ) -> None:
     """Packs features for networks: adapted by the speakers' transforms, or with CMVN alone."""
@@ -98,7 +102,9 @@ def make_soft_labels(
     weights: Annotated[
         str, typer.Option(help="Of the teachers, comma-separated.", show_default="all the same")
     ] = "",
-    temperature: Annotated[float, typer.Option(help="Of the teachers' softmax.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(callback=positive, help="Of the teachers' softmax.")
+    ] = 1.0,
     teacher_frames: Annotated[
         str,
         typer.Option(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kdspeech.cli.numbers import numbers
+
 
 def analyse(
     systems: Annotated[
@@ -65,7 +67,7 @@ def analyse(
         raise InputError("--config and --data: give both or neither")
     recipe = (_recipe(config, overrides), data) if config else None
     study = read_study(systems, baseline, split, protocol, recipe, embedding)
-    findings = analyse(study, _temperatures(temperatures))
+    findings = analyse(study, numbers(temperatures, "--temperatures"))
     command = shlex.join(["kds", *sys.argv[1:]])
     out = out or systems[1] / "analysis"
     save_json(study, findings, out / "analysis.json", command)
@@ -82,12 +84,3 @@ def _recipe(config: Path, overrides: list[str] | None):
 
     kind = ImageConfig if has_section(config, "images") else KeywordConfig
     return load_config(kind, config, overrides)
-
-
-def _temperatures(text: str) -> list[float]:
-    from kdspeech.io.errors import InputError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--temperatures {text}: write numbers, comma-separated") from None

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import numbers
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -134,13 +135,9 @@ def perturb_speed(
 ) -> None:
     """Writes SOURCE and its audio played faster and slower, as speakers and utterances sp<f>-..."""
     from kdspeech.data.perturb import perturb_speed
-    from kdspeech.io.errors import InputError
 
-    try:
-        numbers = [float(part) for part in factors.split(",")]
-    except ValueError:
-        raise InputError(f"--factors {factors}: numbers with commas between") from None
-    data = perturb_speed(source, target, numbers, nj, allow_pipes=allow_pipes)
+    speeds = numbers(factors, "--factors")
+    data = perturb_speed(source, target, speeds, nj, allow_pipes=allow_pipes)
     say(f"{target}: {len(data)} utterances, {len(data.spk2utt)} speakers")
 
 

@@ -7,6 +7,8 @@ import typer
 
 from kdspeech.cli.acoustic import model_reader
 from kdspeech.cli.console import say
+from kdspeech.cli.gmm import Update, UpdateType
+from kdspeech.cli.numbers import finite, positive
 
 
 def decode(
@@ -24,19 +26,27 @@ def decode(
         Path | None,
         typer.Option(help="Directory of the model.", show_default="DECODE_DIR's parent"),
     ] = None,
-    acwt: Annotated[float, typer.Option(help="Acoustic scale.")] = 0.083333,
-    beam: Annotated[float, typer.Option(help="Beam of the search.")] = 13.0,
-    lattice_beam: Annotated[float, typer.Option(help="Beam of the lattices.")] = 6.0,
+    acwt: Annotated[float, typer.Option(callback=positive, help="Acoustic scale.")] = 0.083333,
+    beam: Annotated[float, typer.Option(callback=finite, help="Beam of the search.")] = 13.0,
+    lattice_beam: Annotated[
+        float, typer.Option(callback=finite, help="Beam of the lattices.")
+    ] = 6.0,
     max_active: Annotated[int, typer.Option(help="Most states of a frame.")] = 7000,
     min_active: Annotated[int, typer.Option(help="Fewest states of a frame.")] = 200,
-    first_beam: Annotated[float, typer.Option(help="Beam of the first pass.")] = 10.0,
+    first_beam: Annotated[
+        float, typer.Option(callback=finite, help="Beam of the first pass.")
+    ] = 10.0,
     first_max_active: Annotated[int, typer.Option(help="Most states in the first pass.")] = 2000,
     silence_weight: Annotated[
-        float, typer.Option(min=0, max=1, help="Weight of silence in estimating transforms.")
+        float,
+        typer.Option(
+            min=0, max=1, callback=finite, help="Weight of silence in estimating transforms."
+        ),
     ] = 0.01,
-    fmllr_update_type: Annotated[str, typer.Option(help="full, diag, offset or none.")] = "full",
+    fmllr_update_type: Update = UpdateType.full,
     fmllr_min_count: Annotated[
-        float, typer.Option(min=0, help="Speakers with fewer frames get no transform.")
+        float,
+        typer.Option(min=0, callback=finite, help="Speakers with fewer frames get no transform."),
     ] = 500.0,
     nj: Annotated[int, typer.Option(min=1, help="Number of jobs.")] = 1,
     num_threads: Annotated[int, typer.Option(min=1, help="Threads of each job.")] = 1,
@@ -48,7 +58,9 @@ def decode(
     ] = None,
     max_bad: Annotated[
         float,
-        typer.Option(min=0, max=100, help="Fail when more than this % have no lattice."),
+        typer.Option(
+            min=0, max=100, callback=finite, help="Fail when more than this % have no lattice."
+        ),
     ] = 1.0,
     raw: Annotated[
         bool, typer.Option("--raw", help="Keep state-level lattices too, in raw.JOB.pack.")
@@ -76,7 +88,7 @@ def decode(
         fmllr,
         jobs.DecodeOptions(
             acwt, beam, lattice_beam, max_active, min_active, first_beam, first_max_active,
-            FmllrOptions(silence_weight, fmllr_update_type, fmllr_min_count),
+            FmllrOptions(silence_weight, fmllr_update_type.value, fmllr_min_count),
         ),
         nj,
         num_threads,

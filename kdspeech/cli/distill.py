@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kdspeech.cli.numbers import finite
+
 app = typer.Typer(
     no_args_is_help=True, help="Train teachers and distil them into smaller-input students."
 )
@@ -139,15 +141,21 @@ def iterate(
     exp: Exp,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Points of dev accuracy that may be lost; else the recipe's.", min=0),
+        typer.Option(
+            help="Points of dev accuracy that may be lost; else the recipe's.",
+            min=0,
+            callback=finite,
+        ),
     ] = None,
     max_params: Annotated[int | None, typer.Option(help="Budget: parameters.", min=1)] = None,
     max_macs: Annotated[int | None, typer.Option(help="Budget: multiply-adds.", min=1)] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Budget: ms for a clip on one thread here.", min=0)
+        float | None,
+        typer.Option(help="Budget: ms for a clip on one thread here.", min=0, callback=finite),
     ] = None,
     max_size_kb: Annotated[
-        float | None, typer.Option(help="Budget: weights in float32, 1024 bytes.", min=0)
+        float | None,
+        typer.Option(help="Budget: weights in float32, 1024 bytes.", min=0, callback=finite),
     ] = None,
     seeds: Seeds = "0",
     nj: Nj = 1,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite
 
 app = typer.Typer()
 
@@ -62,7 +63,12 @@ def make_feats(
     ] = None,
     max_bad: Annotated[
         float,
-        typer.Option(min=0, max=100, help="Fail when more than this % of the audio is unusable."),
+        typer.Option(
+            min=0,
+            max=100,
+            callback=finite,
+            help="Fail when more than this % of the audio is unusable.",
+        ),
     ] = 1.0,
     compress: Annotated[
         Compress, typer.Option(help="Compression of the archives, by Kaldi's names.")

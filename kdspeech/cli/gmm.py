@@ -13,6 +13,7 @@ import typer
 
 from kdspeech.cli.acoustic import model_reader
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite, positive
 
 app = typer.Typer()
 
@@ -51,18 +52,34 @@ Growing = Annotated[int, typer.Option(min=1, help="Last pass that adds Gaussians
 Passes = Annotated[str, typer.Option(help="Passes that begin with a new alignment.")]
 MlltPasses = Annotated[str, typer.Option(help="Passes that begin with a new MLLT.")]
 FmllrPasses = Annotated[str, typer.Option(help="Passes that begin with new transforms.")]
-Power = Annotated[float, typer.Option(help="A pdf's Gaussians go by its frames to this power.")]
-Cluster = Annotated[
-    float, typer.Option(help="Merge leaves that lose at most this; negative: the least split.")
+Power = Annotated[
+    float,
+    typer.Option(min=0, callback=finite, help="A pdf's Gaussians go by its frames to this power."),
 ]
-Beam = Annotated[float, typer.Option(help="Beam of alignments.")]
-Retry = Annotated[float, typer.Option(help="Beam where the first finds nothing; 0: give up.")]
-Boost = Annotated[float, typer.Option(help="Factor on the likelihood of optional silence.")]
+Cluster = Annotated[
+    float,
+    typer.Option(
+        callback=finite, help="Merge leaves that lose at most this; negative: the least split."
+    ),
+]
+Beam = Annotated[float, typer.Option(callback=positive, help="Beam of alignments.")]
+Retry = Annotated[
+    float,
+    typer.Option(min=0, callback=finite, help="Beam where the first finds nothing; 0: give up."),
+]
+Boost = Annotated[
+    float, typer.Option(callback=positive, help="Factor on the likelihood of optional silence.")
+]
 Careful = Annotated[bool, typer.Option(help="Let utterances fail that are through too early.")]
 Kaldi = Annotated[str, typer.Option(help="As in Kaldi: '--name=value --name=value'.")]
 Dim = Annotated[int, typer.Option(min=1, help="Dimension after LDA.")]
-SilenceWeight = Annotated[float, typer.Option(min=0, max=1, help="Of silence, for fMLLR.")]
-MinCount = Annotated[float, typer.Option(help="Speakers with so few frames are not adapted.")]
+SilenceWeight = Annotated[
+    float, typer.Option(min=0, max=1, callback=finite, help="Of silence, for fMLLR.")
+]
+MinCount = Annotated[
+    float,
+    typer.Option(min=0, callback=finite, help="Speakers with so few frames are not adapted."),
+]
 Update = Annotated[UpdateType, typer.Option(help="Kind of transform.")]
 
 _MONO_PASSES = "1 2 3 4 5 6 7 8 9 10 12 14 16 18 20 23 26 29 32 35 38"

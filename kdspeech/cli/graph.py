@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite
 
 
 def prepare_lang(
@@ -17,12 +18,14 @@ def prepare_lang(
     position_dependent_phones: Annotated[
         bool, typer.Option(help="Tell phones apart by their place in the word.")
     ] = False,
-    sil_prob: Annotated[float, typer.Option(help="Probability of silence between words.")] = 0.5,
+    sil_prob: Annotated[
+        float, typer.Option(callback=finite, help="Probability of silence between words.")
+    ] = 0.5,
     share_silence_phones: Annotated[
         bool, typer.Option(help="All phones of silence share their pdfs.")
     ] = False,
-    num_sil_states: Annotated[int, typer.Option(min=1)] = 5,
-    num_nonsil_states: Annotated[int, typer.Option(min=1)] = 3,
+    num_sil_states: Annotated[int, typer.Option(min=1, help="States of a phone of silence.")] = 5,
+    num_nonsil_states: Annotated[int, typer.Option(min=1, help="States of other phones.")] = 3,
 ) -> None:
     """Make a lang directory from a dictionary directory, as Kaldi's prepare_lang.sh."""
     from kdspeech.graph.lang import Lang
@@ -50,10 +53,15 @@ def make_graph(
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL", help="With final.mdl and tree.")],
     graph_dir: Annotated[Path, typer.Argument(metavar="GRAPH", help="Made, or replaced.")],
     transition_scale: Annotated[
-        float, typer.Option(help="Of log probabilities between states.")
+        float, typer.Option(min=0, callback=finite, help="Of log probabilities between states.")
     ] = 1.0,
     self_loop_scale: Annotated[
-        float, typer.Option(help="Of log probabilities of staying in a state and leaving it.")
+        float,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Of log probabilities of staying in a state and leaving it.",
+        ),
     ] = 0.1,
 ) -> None:
     """Make the graph HCLG of a model and a grammar, as Kaldi's mkgraph.sh."""

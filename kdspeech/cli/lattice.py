@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,9 +22,12 @@ Made = Annotated[
 ]
 Symbols = Annotated[Path, typer.Argument(metavar="WORDS", help="words.txt of the graph.")]
 Out = Annotated[Path | None, typer.Option(help="File to write.", show_default="to the terminal")]
-Acoustic = Annotated[float, typer.Option(help="Acoustic scale; 1 / the LM scale of scoring.")]
-LmScale = Annotated[float, typer.Option(help="Scale of graph costs.")]
-Penalty = Annotated[float, typer.Option(help="Cost of each word.")]
+Acoustic = Annotated[
+    float,
+    typer.Option(min=0, callback=finite, help="Acoustic scale; 1 / the LM scale of scoring."),
+]
+LmScale = Annotated[float, typer.Option(min=0, callback=finite, help="Scale of graph costs.")]
+Penalty = Annotated[float, typer.Option(callback=finite, help="Cost of each word.")]
 
 
 @app.command("best-path")
@@ -65,7 +69,10 @@ def nbest(
 def prune(
     lats: Lats,
     out: Made,
-    beam: Annotated[float, typer.Option(help="What is farther from the best path goes.")] = 4.0,
+    beam: Annotated[
+        float,
+        typer.Option(min=0, callback=finite, help="What is farther from the best path goes."),
+    ] = 4.0,
     acoustic_scale: Acoustic = 0.1,
     lm_scale: LmScale = 1.0,
 ) -> None:
@@ -87,7 +94,7 @@ def rescore(
     old: Annotated[
         Path | None, typer.Option(help="The model to take away, the graph's: likewise.")
     ] = None,
-    lm_scale: Annotated[float, typer.Option(help="Of both models.")] = 1.0,
+    lm_scale: Annotated[float, typer.Option(callback=finite, help="Of both models.")] = 1.0,
 ) -> None:
     """Put another language model in the place of the graph's (lattice-lmrescore, twice)."""
     from kdspeech.decode import Grammar, change_lattices

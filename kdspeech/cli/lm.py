@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,15 +36,18 @@ def estimate(
 
 @app.command()
 def perplexity(
-    arpa: Annotated[Path, typer.Argument(metavar="ARPA")],
+    arpa: Annotated[Path, typer.Argument(metavar="ARPA", help="A language model, also .gz.")],
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="A sentence a line.")],
     keyed: Keyed = False,
 ) -> None:
     """Print the perplexity of a text; unknown words are left out, counted, and told apart."""
     from kdspeech.graph.ngram import NgramLM
     from kdspeech.graph.text import read_sentences
+    from kdspeech.io.errors import InputError
 
     found = NgramLM.read_arpa(arpa).perplexity(read_sentences(texts, keyed))
+    if not found.sentences:
+        raise InputError(f"{', '.join(map(str, texts))}: no sentence in it")
     say(
         f"perplexity {found.perplexity:.2f} ({found.perplexity_with_oovs:.2f} with unknown words "
         f"as <unk>), {found.sentences} sentences, {found.words} words, {found.oovs} unknown"
@@ -52,10 +56,15 @@ def perplexity(
 
 @app.command()
 def prune(
-    arpa: Annotated[Path, typer.Argument(metavar="ARPA")],
+    arpa: Annotated[Path, typer.Argument(metavar="ARPA", help="A language model, also .gz.")],
     pruned: Annotated[Path, typer.Argument(metavar="PRUNED", help="Written, an ARPA file.")],
     threshold: Annotated[
-        float, typer.Option(help="Relative rise of the perplexity that an n-gram is not worth.")
+        float,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Relative rise of the perplexity that an n-gram is not worth.",
+        ),
     ] = 1e-7,
 ) -> None:
     """Drop the n-grams that matter least, by relative entropy (Stolcke 1998)."""
@@ -66,10 +75,12 @@ def prune(
 
 @app.command()
 def interpolate(
-    first: Annotated[Path, typer.Argument(metavar="ARPA1")],
-    second: Annotated[Path, typer.Argument(metavar="ARPA2")],
+    first: Annotated[Path, typer.Argument(metavar="ARPA1", help="A language model, also .gz.")],
+    second: Annotated[Path, typer.Argument(metavar="ARPA2", help="Another one.")],
     mixed: Annotated[Path, typer.Argument(metavar="MIXED", help="Written, an ARPA file.")],
-    weight: Annotated[float | None, typer.Option(help="Weight of ARPA1, between 0 and 1.")] = None,
+    weight: Annotated[
+        float | None, typer.Option(callback=finite, help="Weight of ARPA1, between 0 and 1.")
+    ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Or a text: the weight is what makes it likeliest.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import finite, numbers
 
 
 def make_pack(
@@ -26,7 +27,12 @@ def make_pack(
     ] = False,
     max_bad: Annotated[
         float,
-        typer.Option(min=0, max=100, help="Fail when more than this % of the audio is unusable."),
+        typer.Option(
+            min=0,
+            max=100,
+            callback=finite,
+            help="Fail when more than this % of the audio is unusable.",
+        ),
     ] = 1.0,
 ) -> None:
     """Pack all waveforms of a data directory into one memory-mapped file with an index.
@@ -37,7 +43,7 @@ def make_pack(
 
     from kdspeech.data import DataDir, pack_data_dir
 
-    factors = _speeds(speeds)
+    factors = numbers(speeds, "--speeds")
     data = DataDir(source, allow_pipes=allow_pipes)
     steps = iter(track(range(data.count()), f"pack {source}", transient=True))
     pack, bad = pack_data_dir(
@@ -47,12 +53,3 @@ def make_pack(
     say(f"{target}: {len(pack)} utterances, {hours:.2f} h")
     if bad:
         say(f"{len(bad)} utterances left out, see {target}.bad")
-
-
-def _speeds(text: str) -> list[float]:
-    from kdspeech.io.errors import InputError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--speeds {text}: write factors, comma-separated") from None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdspeech.cli.console import say
+from kdspeech.cli.numbers import numbers
 
 
 def score(
@@ -59,14 +60,20 @@ def score(
     from kdspeech.decode.score import read_score, score_decode_dir
     from kdspeech.decode.wer import drop_words
     from kdspeech.graph.text import read_sentences
+    from kdspeech.io.errors import InputError
     from kdspeech.report.alignment import save_alignment
     from kdspeech.report.wer import add_row, make_row
 
     dropped = [word for line in read_sentences([drop]) for word in line.split()] if drop else []
-    scales, penalties = range(min_lmwt, max_lmwt + 1), _penalties(word_ins_penalty)
+    if min_lmwt > max_lmwt:
+        raise InputError(f"LM scales from {min_lmwt} to {max_lmwt}: there are none between")
+    scales = range(min_lmwt, max_lmwt + 1)
+    penalties = numbers(word_ins_penalty, "--word-ins-penalty")
+    other = read_score(against) if against else None
     normalise = drop_words(dropped) if dropped else None
     tuned_on = _setting(setting) if setting and not tuned_on else tuned_on
     sweep = score_decode_dir(data, graph, decode, tuned_on, scales, penalties, normalise)
+    better = sweep.score.p_better(other) if other else None
     folder = decode.resolve()
     row = make_row(
         sweep,
@@ -77,8 +84,8 @@ def score(
     add_row(row, results or folder.parents[1] / "results.json")
     save_alignment(sweep, decode / "alignment.html", f"{row.system} on {row.split}")
     _print_sweep(sweep, row)
-    if against:
-        say(f"P(better than {against}) = {sweep.score.p_better(read_score(against)):.3f}")
+    if other:
+        say(f"P(better than {against}) = {better:.3f}")
     say(str((decode / "alignment.html").absolute()))
 
 
@@ -86,20 +93,11 @@ def _setting(text: str):
     from kdspeech.decode.sweep import settings_of
     from kdspeech.io.errors import InputError
 
-    try:
-        scale, penalty = map(float, text.split(","))
-    except ValueError:
-        raise InputError(f"--setting {text}: write LM scale and penalty, as 10,0") from None
+    values = numbers(text, "--setting")
+    if len(values) != 2:
+        raise InputError(f"--setting {text}: write LM scale and penalty, as 10,0")
+    scale, penalty = values
     return settings_of([scale], [penalty])[0]
-
-
-def _penalties(text: str) -> list[float]:
-    from kdspeech.io.errors import InputError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--word-ins-penalty {text}: write numbers, comma-separated") from None
 
 
 def _print_sweep(sweep, row) -> None:

@@ -53,7 +53,13 @@ def test_a_vocabulary_from_words_txt(tmp_path, text):
 
 
 def test_errors_are_one_line(tmp_path, text):
+    (tmp_path / "empty").touch()
+    good(kds("lm", "estimate", text, tmp_path / "arpa", "--keyed"))
     for result, message in [
+        (
+            kds("lm", "perplexity", tmp_path / "arpa", tmp_path / "empty"),
+            "empty: no sentence",
+        ),
         (kds("lm", "estimate", tmp_path / "none", tmp_path / "x"), "none"),
         (kds("lm", "perplexity", text, text), "not an ARPA file"),
         (kds("lm", "interpolate", text, text, text), "give --weight or --dev"),

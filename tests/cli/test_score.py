@@ -93,9 +93,19 @@ def test_errors_are_one_line(exp):
     for arguments, message in [
         ((exp / "data/dev", exp, exp), "no lattices"),
         ((exp / "data/test", exp, decode, "--word-ins-penalty", "a"), "comma-separated"),
-        ((exp / "data/test", exp, decode, "--min-lmwt", 9, "--max-lmwt", 8), "LM scales"),
+        ((exp / "data/test", exp, decode, "--word-ins-penalty", "nan"), "finite numbers"),
+        ((exp / "data/test", exp, decode, "--min-lmwt", 9, "--max-lmwt", 8), "LM scales from 9 to"),
         ((exp / "data/dev", exp, decode), "no utterance in common"),
     ]:
         result = kds("score", *arguments)
         assert result.exit_code == 1 and message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_comparison_that_fails_leaves_no_row(exp):
+    dev, test = (exp / f"exp/tri2/decode_{split}" for split in ("dev", "test"))
+    good(kds("score", exp / "data/dev", exp, dev))
+    for against, message in ((dev, "on different references"), (exp / "none", "none first")):
+        result = kds("score", exp / "data/test", exp, test, "--against", against)
+        assert result.exit_code == 1 and message in " ".join(result.stderr.split())
+    assert [row.split for row in load_rows(exp / "exp/results.json")] == ["dev"]
