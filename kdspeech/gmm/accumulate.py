@@ -26,6 +26,8 @@ def gmm_stats(
     for block in store.blocks():
         frames = store.span(block)
         tids = store.alignment()[frames]
+        if not tids.any():
+            continue
         used = slice(None) if tids.all() else tids > 0
         own, other = (array[frames][used] for array in arrays)
         stats.add(model, own, tids[used], other)

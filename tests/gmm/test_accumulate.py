@@ -1,6 +1,7 @@
 """Statistics of a split: neither they nor what it takes to collect them grow with the corpus."""
 
 import pickle
+import shutil
 import tracemalloc
 
 import pytest
@@ -62,3 +63,21 @@ def test_statistics_do_not_grow_with_the_corpus(splits, name, monkeypatch):
         sizes.append(len(pickle.dumps(stats)))
     assert sizes[1] < 1.1 * sizes[0]  # of a tree, by the triphones that were seen
     assert peaks[1] < 1.2 * peaks[0] + 30_000  # the index of utterances
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [
+        ("gmm", lambda stats: stats.frames),
+        ("tree", lambda stats: 0 if stats is None else 1),
+        ("lda", lambda stats: stats.counts.sum()),
+        ("mllt", lambda stats: stats.count),
+    ],
+)
+def test_a_split_without_alignments_adds_nothing(splits, tmp_path, name, count):
+    folders, model = splits
+    shutil.copytree(folders[0], tmp_path / "split", symlinks=True)
+    with store.FrameStore(tmp_path / "split").new_alignment():
+        pass
+    assert count(collect(name, folders[0], model)) > 0
+    assert count(collect(name, tmp_path / "split", model)) == 0

@@ -27,7 +27,7 @@ from kdspeech.gmm import (
     train_sat,
 )
 from kdspeech.hmm import AcousticModel, DecisionTree
-from kdspeech.io.alignments import read_alignments, write_alignments
+from kdspeech.io.alignments import read_alignments
 from kdspeech.io.ark import Scp, read_ark, write_ark
 from kdspeech.io.errors import InputError
 from kdspeech.io.kaldi import read_kaldi_matrix
@@ -315,16 +315,3 @@ def test_alignments_of_other_data(systems, tmp_path, train):
     message = "other: no utterance has an alignment in .*tri3 that fits; the first: t-s0-u0: has no"
     with pytest.raises(InputError, match=message):
         train(other, root / "lang", root / "tri3", tmp_path / "x")
-
-
-def test_a_split_without_alignments_has_no_tree_statistics(systems, tmp_path):
-    root, _ = systems
-    for name in ("final.mdl", "tree"):
-        shutil.copy(root / "mono" / name, tmp_path)
-    found = read_alignments(root / "mono")
-    write_alignments(tmp_path / "ali.1.gz", {u: a for u, a in found.items() if u < "s1"})
-    options = TriphoneOptions(10, 10, num_iters=2, max_iter_inc=1, realign_iters=())
-    report = train_deltas(
-        root / "data", root / "lang", tmp_path, tmp_path / "x", options, jobs=Jobs(nj=2)
-    )
-    assert report.num_pdfs > 5
