@@ -84,10 +84,10 @@ def test_worker_that_keeps_dying_ends_the_job(tmp_path, data):
 @pytest.mark.parametrize("nj", [1, 2])
 def test_error_in_one_split_leaves_no_output(tmp_path, data, nj):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+    (tmp_path / "out" / "3").touch()
     with pytest.raises(InputError, match="s2: bad"):
         run_splits(refuse, data, nj, tmp_path / "out")
-    assert os.listdir(tmp_path / "out") == ["old"]
+    assert os.listdir(tmp_path / "out") == ["3"]
     assert sorted(os.listdir(tmp_path)) == ["out", "train"]
 
 
