@@ -201,6 +201,10 @@ def test_cifar_from_its_archive(tmp_path):
     assert pack.images.shape == (20, 32, 32, 3) and pack.classes == cifar10.CLASSES
     images, labels = read_cifar_batch(batches / "data_batch_3")
     assert np.array_equal(pack.images[8:12], images) and np.array_equal(pack.labels[8:12], labels)
+    assert cifar10.make_embedded(tmp_path / "made", per_batch=2, test=2) == batches
+    with pytest.raises(InputError, match="holds something else than an embedded corpus"):
+        cifar10.make_embedded(tmp_path / "got")
+    assert len(read_cifar_batch(got / "test_batch")[0]) == 3
 
 
 def test_a_wrong_cifar_archive_is_refused(tmp_path):

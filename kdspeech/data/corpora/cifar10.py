@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from kdspeech.data.corpora.download import fetch
+from kdspeech.data.corpora.generated import MADE_BY, README, check_place
 from kdspeech.data.images import ImagePack, read_cifar_batch, read_cifar_pickle
 from kdspeech.io.atomic import atomic_dir
 from kdspeech.io.errors import InputError
@@ -60,7 +61,7 @@ def download(
     if batches.is_dir():
         return batches
     archive = fetch(url, Path(folder) / url.rsplit("/", 1)[-1], sha256, progress)
-    with atomic_dir(batches) as part:
+    with atomic_dir(batches, ours=[]) as part:
         try:
             _unpack(archive, part)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -80,16 +81,21 @@ def make_embedded(
     Args:
         folder: where `cifar-10-batches-py` is made.
         per_batch, test: images of each of the five training batches and of the test batch.
+    Raises:
+        InputError: the real corpus, or something else, stands there.
     """
     batches = Path(folder) / FOLDER
-    with atomic_dir(batches) as part:
-        names = [*SETS["train"], *SETS["test"]]
+    names = [*SETS["train"], *SETS["test"]]
+    check_place(batches)
+    with atomic_dir(batches, [*names, META, README]) as part:
         for number, name in enumerate(names):
             count = test if name in SETS["test"] else per_batch
             images, labels = _stripes(count, np.random.default_rng([seed, number]))
             rows = images.transpose(0, 3, 1, 2).reshape(count, -1)
             _dump(part / name, {b"data": rows, b"labels": labels.tolist()})
         _dump(part / META, {b"label_names": [name.encode() for name in CLASSES]})
+        readme = f"Synthetic images in the format of CIFAR-10, {MADE_BY} cifar10 embedded`\n"
+        (part / README).write_text(readme)
     return batches
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from kdspeech.data.corpora.progress import track
 from kdspeech.io.errors import InputError
 
-README, MADE_BY = "README.txt", "made by `kds corpus embed`"
+README, MADE_BY = "README.txt", "made by `kds corpus"
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
@@ -27,7 +27,7 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
 def write_readme(folder: Path, layout: str, sizes: str) -> None:
     """Says in the folder what it is, so that a later call may replace it."""
     (folder / README).write_text(
-        f"Synthetic speech in the layout of {layout}, {MADE_BY}\nwith espeak-ng: {sizes}\n"
+        f"Synthetic speech in the layout of {layout}, {MADE_BY} embed`\nwith espeak-ng: {sizes}\n"
     )
 
 
