@@ -15,6 +15,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${networks:=}"                  # trained with cross-entropy: "HDNN-H512-L6 DNN-H512-L6 ..."
 : "${teacher:=${networks%% *}}"
 : "${student:=${networks##* }}"
+: "${teacher_by:=smbr}"            # how the teacher is trained last: smbr, mmi or ce
 : "${smbr=$networks}"              # networks that are trained further with sMBR; "" for none
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
@@ -41,10 +42,11 @@ system_of() {
   if [ "${2:-0}" = 0 ]; then echo "$name"; else echo "${name}_seed$2"; fi
 }
 
-# The teacher with a seed: as sMBR left it, where it is trained so.
+# The teacher with a seed: as sequence training left it, where it is trained so.
 teacher_of() {
-  case " $smbr " in
-    *" $teacher "*) system_of "${teacher}_smbr" "$1" ;;
+  local trained=${!teacher_by:-}
+  case " $trained " in
+    *" $teacher "*) system_of "${teacher}_$teacher_by" "$1" ;;
     *) system_of "$teacher" "$1" ;;
   esac
 }

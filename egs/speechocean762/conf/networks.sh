@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The networks of the table; egs/common/networks.sh says what each word means.
 networks="HDNN-H512-L6 DNN-H512-L6 HDNN-H256-L6 DNN-H256-L6 DNN-H128-L10 HDNN-H128-L10"
+teacher_by=mmi
 mmi="HDNN-H512-L6 HDNN-H128-L10"
 kd_grid="0,1 0.2,1 0.5,1 0,2 0.2,2 0.5,2 0,3 0.2,3 0.5,3"
 taught=HDNN-H512-L6         # born again: it learns from its own sequence-trained self
