@@ -277,10 +277,10 @@ def test_two_processes_of_which_one_is_killed_do_as_one(folder, tmp_path, monkey
 
 def test_an_error_leaves_the_older_output(folder, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/old").touch()
+    (tmp_path / "out/speakers.json").touch()
     with pytest.raises(InputError, match="speaker s0: .*loss is (nan|inf)"):
         run(folder, tmp_path / "out", train={"lr": 1e38, "momentum": 0.9}, update=["softmax"])
-    assert os.listdir(tmp_path) == ["out"] and os.listdir(tmp_path / "out") == ["old"]
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(tmp_path / "out") == ["speakers.json"]
 
 
 def test_another_network(folder, tmp_path):
