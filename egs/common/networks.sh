@@ -20,7 +20,8 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
-: "${taught:=}"                    # other networks that learn as the student does, up to its sMBR
+: "${taught:=}"                    # other networks that learn as the student does
+: "${kd_then:=smbr}"               # how both are trained after that
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
 : "${adapted:=}"                   # systems that are adapted to speakers
@@ -261,8 +262,10 @@ if wants 14 && [ -n "$smbr" ]; then
       "${own[@]}" --set criterion=kd --set ce_weight=0
     for network in $student $taught; do
       init=$(distilled_by "$network" "$kd_best" "$seed")
-      beside train_further "$(system_of "${network}_kd_smbr" "$seed")" "$init" "$init" \
-        --set criterion=smbr --set "train.seed=$seed"
+      for criterion in $kd_then; do
+        beside train_further "$(system_of "${network}_kd_$criterion" "$seed")" "$init" "$init" \
+          --set "criterion=$criterion" --set "train.seed=$seed"
+      done
     done
     beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" "$distilled" \
       "${own[@]}" --set criterion=smbr --set kl_weight=0.2
