@@ -141,7 +141,7 @@ def test_another_recipe_is_found_out(recipe, tmp_path):
         (["400", "400"], "give each system once"),
         (["400", "400-200", "--split", "train"], "--split dev or test"),
         (["400", "400-200", "--protocol", "full"], "no test/full; of test it has"),
-        (["400", "400-200", "--temperatures", "hot"], "--temperatures hot: write numbers"),
+        (["400", "400-200", "--temperatures", "hot"], "--temperatures hot: write finite numbers"),
         (["400", "400-200", "--temperatures", "0"], "temperature 0: must be above 0"),
         (["400", "400-200", "--config", "kws.yaml"], "--config and --data: give both or neither"),
     ],
