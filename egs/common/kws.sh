@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The stages of a keyword-spotting recipe. A recipe's run.sh sets its own defaults, then sources
 # this file from its folder; what is the corpus's own stands in its local/ and conf/. The search of
-# stages 7 and 8 takes hours and is not of the default run.
+# stages 7 and 8 is not of the default run.
 
 : "${title:=Keyword spotting}"     # of the report
 : "${corpus:=embedded}"           # embedded, download, or the folder of a corpus that is there
@@ -27,7 +27,7 @@ Stages
   4  baselines  the shorter inputs without distillation
   5  score      accuracy, intervals and confusion: exp/*/results.json and the tables
   6  report     one self-contained page: exp/*/report.html
-Only where they are asked for, by --stage 7 or --stop-stage 8, as they take long:
+Only where they are asked for, by --stage 7 or --stop-stage 8:
   7  iterate    a smaller network with a smaller input, generation by generation (docs/iterate.md)
   8  family     the page of that search: exp/*/iterate/report.html
 

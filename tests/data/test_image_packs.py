@@ -204,6 +204,8 @@ def test_cifar_from_its_archive(tmp_path):
     assert cifar10.make_embedded(tmp_path / "made", per_batch=2, test=2) == batches
     with pytest.raises(InputError, match="holds something else than an embedded corpus"):
         cifar10.make_embedded(tmp_path / "got")
+    with pytest.raises(InputError, match="is the embedded set"):
+        cifar10.download(tmp_path / "made", archive.as_uri(), checksum, progress=False)
     assert len(read_cifar_batch(got / "test_batch")[0]) == 3
 
 

@@ -55,17 +55,20 @@ def page(text):
     return Page(text)
 
 
-def test_nothing_is_fetched(text, page):
-    assert "http" not in text and "@import" not in text and "<script" not in text
+def check_self_contained(text, page):
+    """Nothing is fetched, nothing runs, and every reference has its target."""
+    assert "http" not in text and "@import" not in text
+    assert "<script" not in text and not re.search(r"<[^>]+\son\w+=", text)
     assert page.links and all(link.startswith(("#", "data:")) for link in page.links)
     assert not re.findall(r"url\((?!#)", text)
-
-
-def test_every_reference_has_its_target(text, page):
     assert len(page.ids) == len(set(page.ids))
     inner = [link[1:] for link in page.links if link.startswith("#")]
     inner += re.findall(r"url\(#([^)]+)\)", text)
     assert set(inner) <= set(page.ids)
+
+
+def test_the_page_stands_alone(text, page):
+    check_self_contained(text, page)
 
 
 def test_sections_tables_and_figures_are_there(page):

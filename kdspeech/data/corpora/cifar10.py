@@ -55,9 +55,12 @@ def download(
     """Fetches the archive into `folder`, resumed and checked, and unpacks the batches.
 
     Raises:
-        InputError: the server cannot be reached, the checksum is wrong, or it is no such archive.
+        InputError: the server cannot be reached, the checksum is wrong, or it is no such archive;
+            the embedded set stands where the real one would.
     """
     batches = Path(folder) / FOLDER
+    if (batches / README).exists():
+        raise InputError(f"{batches}: is the embedded set; remove it, or choose another folder")
     if batches.is_dir():
         return batches
     archive = fetch(url, Path(folder) / url.rsplit("/", 1)[-1], sha256, progress)
