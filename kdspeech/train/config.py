@@ -17,6 +17,9 @@ class TrainConfig(Config):
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(0.1, gt=0, description="highest learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    fused: bool = Field(
+        False, description="one kernel for the optimizer's step: faster where weights are many"
+    )
     nesterov: bool = False
     weight_decay: float = Field(1e-5, ge=0)
     decay_bias_and_norm: bool = Field(

@@ -177,6 +177,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     ]
     groups = [group for group in groups if group["params"]]
     options = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.fused:
+        options["fused"] = True
     if config.optimizer == "sgd":
         nesterov = config.nesterov and config.momentum > 0
         return torch.optim.SGD(groups, momentum=config.momentum, nesterov=nesterov, **options)

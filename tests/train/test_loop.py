@@ -37,8 +37,9 @@ def test_it_learns_and_leaves_the_best_weights(tmp_path):
     assert result["steps"] == 16 * STEPS and result["epochs"] == 16
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_plain_steps_equal_a_bare_torch_loop(optimizer, tmp_path):
+def test_plain_steps_equal_a_bare_torch_loop(optimizer, fused, tmp_path):
     expected = tiny_run.make_model("mlp")
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     options = {"momentum": 0.9} if optimizer == "sgd" else {}
@@ -50,7 +51,7 @@ def test_plain_steps_equal_a_bare_torch_loop(optimizer, tmp_path):
         bare.zero_grad()
     train = {"epochs": 1, "lr": 0.01, "weight_decay": 0.0, "schedule": "constant"}
     model = tiny_run.make_model("mlp")
-    fit_tiny(tmp_path, model, train=train | {"optimizer": optimizer, "grad_clip": 0.7})
+    fit_tiny(tmp_path, model, train=train | {"optimizer": optimizer, "grad_clip": 0.7, "fused": fused})
     for key, value in expected.state_dict().items():
         assert torch.allclose(model.state_dict()[key], value, atol=1e-6), key
 
