@@ -11,9 +11,9 @@ from kdspeech.io.errors import InputError
 
 
 class Config(BaseModel):
-    """Base of every configuration: unknown keys are errors, values do not change."""
+    """Base of every configuration: unknown keys, nan and inf are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 C = TypeVar("C", bound=BaseModel)

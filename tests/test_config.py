@@ -37,6 +37,8 @@ def test_overrides(tmp_path):
         ("words: [a]\ninner: {rat: 1}", r"c\.yaml: inner\.rat: unknown key"),
         ("words: [a]\nspeed: 1", r"c\.yaml: speed: unknown key"),
         ("words: [a]\ninner: {rate: fast}", r"c\.yaml: inner\.rate: .*number.*'fast'"),
+        ("words: [a]\ninner: {rate: .nan}", r"c\.yaml: inner\.rate: .*finite.*nan"),
+        ("words: [a]\ninner: {rate: .inf}", r"c\.yaml: inner\.rate: .*finite.*inf"),
         ("inner: {rate: 1}", r"c\.yaml: words: this key is needed"),
         ("words: [a\nb: 1", r"c\.yaml:2: not valid YAML"),
         ("- a\n- b", r"c\.yaml: expected `key: value` lines, got a list"),
