@@ -63,6 +63,20 @@ def test_mnist(tmp_path):
     assert len(list((tmp_path / "exp/iterate/seed0").glob("28*/score.json"))) == 2
 
 
+def test_mnist_with_every_loss(tmp_path):
+    corpus = write_mnist(tmp_path / "mnist", train=300)
+    small = sets(*SMALL, "systems.teacher.train.epochs=1", "train.warmup_epochs=0", "images.dev=20")
+    folders = ["--data", tmp_path / "data", "--exp", tmp_path / "exp", "--nj", 1]
+    done = run(
+        *("mnist", "--corpus", corpus, "--conf", "conf/losses.yaml", *folders, *small),
+        *("--stop-stage", 1),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    scored = [path.parent.name for path in sorted(tmp_path.glob("exp/tables/seed0/*/score.json"))]
+    systems = "attention decoupled hint kd kd-only own smoothed teacher"
+    assert scored == systems.split()
+
+
 def test_cifar_on_the_embedded_set(tmp_path):
     small = sets("train.epochs=1", "train.num_threads=1", "images.dev=0")
     folders = ["--data", tmp_path / "data", "--exp", tmp_path / "exp", "--nj", 1]
