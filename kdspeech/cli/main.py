@@ -43,6 +43,8 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             message = str(error)
+        except BrokenPipeError:
+            raise  # `kds ... | head`: the reader has enough, which click knows
         except OSError as error:
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         Console(stderr=True).print(
