@@ -61,11 +61,10 @@ markdown_options
 
 # Each section of the configuration becomes an array of options with its name.
 prepare=() lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
-graph=() decode=() decode_fmllr=() decode_network=() decode_train=() score=() score_network=()
+graph=() decode=() decode_fmllr=() decode_network=() decode_train=() score=()
 options=$(kds options "$conf" "${sets[@]}" prepare lang lm mono tri1 tri2b tri3b align align_fmllr \
-  graph decode decode_fmllr decode_network decode_train score score_network)
+  graph decode decode_fmllr decode_network decode_train score)
 eval "$options"
-if [ ${#score_network[@]} -eq 0 ]; then score_network=("${score[@]}"); fi
 
 # Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.
 timed() {

@@ -78,7 +78,7 @@ decode_network() {
       "$exp/$name/decode_$split$suffix" --transform-dir "$exp/$gmm/decode_$split" \
       "${decode_network[@]}" "${adapted_to[@]}"
     kds score "$data/$split" "$exp/$gmm/graph" "$exp/$name/decode_$split$suffix" \
-      --system "$system" "${tuned[@]}" "${score_network[@]}"
+      --system "$system" "${tuned[@]}" "${score[@]}"
   done
 }
 

@@ -99,7 +99,7 @@ def read_score(decode: str | os.PathLike) -> WerScore:
 def write_sweep(sweep: Sweep, decode: Path) -> None:
     """Writes the files of a sweep; an older sweep's are removed. `scoring_kaldi` comes last."""
     for path in decode.glob("wer_*"):
-        if re.fullmatch(r"wer_[\d.]+_[\d.]+", path.name):
+        if re.fullmatch(r"wer_[\d.]+_-?[\d.]+", path.name):
             path.unlink()
     for setting, score in sweep.scores.items():
         with atomic_path(decode / f"wer_{setting.name}") as temporary:

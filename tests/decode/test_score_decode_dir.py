@@ -80,6 +80,14 @@ def test_files_in_kaldis_places(folders):
     ] in operations
 
 
+def test_an_older_sweeps_files_are_removed(folders):
+    decode = folders[2]
+    score_decode_dir(*folders, scales=[9, 10], penalties=[-0.5, 0.0])
+    assert len(list(decode.glob("wer_*"))) == 4
+    score_decode_dir(*folders, scales=[9], penalties=[0.0])
+    assert [path.name for path in decode.glob("wer_*")] == ["wer_9_0.0"]
+
+
 def test_the_setting_of_dev_is_applied_to_test(folders, tmp_path):
     data, graph, decode = folders
     (data / "text").write_text(TEXT.replace("s1-1 a", "s1-1 a b"))
