@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-
 SHOUT = """
 from kdspeech.cli.main import app
 

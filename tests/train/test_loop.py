@@ -51,7 +51,8 @@ def test_plain_steps_equal_a_bare_torch_loop(optimizer, fused, tmp_path):
         bare.zero_grad()
     train = {"epochs": 1, "lr": 0.01, "weight_decay": 0.0, "schedule": "constant"}
     model = tiny_run.make_model("mlp")
-    fit_tiny(tmp_path, model, train=train | {"optimizer": optimizer, "grad_clip": 0.7, "fused": fused})
+    train |= {"optimizer": optimizer, "grad_clip": 0.7, "fused": fused}
+    fit_tiny(tmp_path, model, train=train)
     for key, value in expected.state_dict().items():
         assert torch.allclose(model.state_dict()[key], value, atol=1e-6), key
 
