@@ -11,7 +11,7 @@ from torch import nn
 
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
-from kdspeech.train.config import FREE_ON_RESUME
+from kdspeech.train.config import FREE_ON_RESUME, TrainConfig
 
 
 def save(path: Path, content: dict) -> None:
@@ -107,8 +107,12 @@ def seed_all(seed: int) -> None:
 
 
 def check_same_run(path: Path, saved: dict, now: dict) -> None:
-    """Raises InputError naming each setting in which a checkpoint's run is not this one."""
-    saved, now = _flatten(saved), _flatten(now)
+    """Raises InputError naming each setting in which a checkpoint's run is not this one.
+
+    An option of training that is newer than the checkpoint had its default's effect.
+    """
+    defaults = {"train": TrainConfig().model_dump()}
+    saved, now = _flatten(defaults) | _flatten(saved), _flatten(now)
     free = {f"train.{key}" for key in FREE_ON_RESUME}
     different = [
         f"{key} was {saved.get(key, 'not set')}, is {now.get(key, 'not set')}"

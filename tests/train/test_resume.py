@@ -120,6 +120,16 @@ def test_settings_without_effect_may_change(tmp_path):
     tiny_run.run(tmp_path, epochs=1, tensorboard=True, checkpoint_steps=7)
 
 
+def test_an_option_newer_than_the_run_had_its_default(tmp_path):
+    tiny_run.run(tmp_path, epochs=1)
+    content = torch.load(tmp_path / "last.pt")
+    del content["settings"]["train"]["fused"]
+    torch.save(content, tmp_path / "last.pt")
+    tiny_run.run(tmp_path, epochs=1)
+    with pytest.raises(InputError, match="train.fused was False, is True"):
+        tiny_run.run(tmp_path, epochs=1, fused=True)
+
+
 def test_another_model_is_refused(tmp_path):
     tiny_run.run(tmp_path, epochs=1)
     with pytest.raises(InputError, match="last.pt holds another model than MLP"):
