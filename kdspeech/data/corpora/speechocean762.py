@@ -86,7 +86,9 @@ def download(
     with atomic_dir(corpus, ours=[]) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                tar.extractall(temporary, filter="data")
+                # Python before 3.10.12 and 3.11.4 has no filters and passes this over.
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                tar.extractall(temporary)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{archive}: damaged ({error}); remove it and run again") from error
         _lift(temporary, archive)
