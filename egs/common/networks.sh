@@ -143,10 +143,11 @@ store_posteriors() {
     --temperature "$2" --top-k "$3"
 }
 
-# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K.
+# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K. Its own posteriors
+# are softened as the teacher's: else at T = 2 they are too flat for any LM scale.
 learn_posteriors() {
   train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/$4]" \
-    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
+    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" --set distill.soften_student=true \
     --set "distill.store=$(store_of "$4" "${5#*,}" "$6")"
 }
 
