@@ -111,7 +111,7 @@ def check_same_run(path: Path, saved: dict, now: dict) -> None:
 
     An option of training that is newer than the checkpoint had its default's effect.
     """
-    defaults = {"train": TrainConfig().model_dump()}
+    defaults = {"train": TrainConfig().model_dump(mode="json")}
     saved, now = _flatten(defaults) | _flatten(saved), _flatten(now)
     free = {f"train.{key}" for key in FREE_ON_RESUME}
     different = [
