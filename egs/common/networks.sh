@@ -29,6 +29,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
 : "${more:=}"                      # further sets to train on, where they are there: train_children
 : "${seeds:=0}"                    # of the networks; further ones end in _seed1 and so on
+: "${seeded:=$networks $adapted}"  # made with the further seeds too; teacher and student always
 ali=$exp/${gmm}_ali_networks
 frames=$exp/frames
 
@@ -41,6 +42,15 @@ system_of() {
   name=${name//-/_}
   name=${name//./}  # q0.2: a dot stands before what is an adaptation
   if [ "${2:-0}" = 0 ]; then echo "$name"; else echo "${name}_seed$2"; fi
+}
+
+# Of a list of words those that are made with a seed, with_seed SEED LIST: all with the first one, those
+# in `seeded` with the others.
+with_seed() {
+  local word
+  for word in $2; do
+    if [ "$1" = "${seeds%% *}" ] || [[ " $seeded " == *" $word "* ]]; then echo "$word"; fi
+  done
 }
 
 # The teacher with a seed: as sequence training left it, where it is trained so.
@@ -143,11 +153,10 @@ store_posteriors() {
     --temperature "$2" --top-k "$3"
 }
 
-# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K. Its own posteriors
-# are softened as the teacher's: else at T = 2 they are too flat for any LM scale.
+# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K.
 learn_posteriors() {
   train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/$4]" \
-    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" --set distill.soften_student=true \
+    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
     --set "distill.store=$(store_of "$4" "${5#*,}" "$6")"
 }
 
@@ -190,7 +199,7 @@ fi
 if wants 11; then
   echo "== stage 11: networks"
   for seed in $seeds; do
-    for network in $networks; do
+    for network in $(with_seed "$seed" "$networks"); do
       beside train_network "$(system_of "$network" "$seed")" "$network" "$seed"
     done
   done
@@ -205,12 +214,12 @@ if wants 12 && [ -n "$smbr$mmi" ]; then
   kds arpa-to-fst "$data/local/lm_train.arpa.gz" "$data/lang_train/words.txt" "$data/lang_train/G.fst"
   kds make-graph "$data/lang_train" "$exp/$gmm" "$exp/$gmm/graph_train" "${graph[@]}"
   for seed in $seeds; do
-    for network in $smbr; do
+    for network in $(with_seed "$seed" "$smbr $mmi" | sort -u); do
       beside decode_train "$(system_of "$network" "$seed")"
     done
     all_done
     for criterion in smbr mmi; do
-      for network in ${!criterion}; do
+      for network in $(with_seed "$seed" "${!criterion}"); do
         init=$(system_of "$network" "$seed")
         beside train_further "$(system_of "${network}_$criterion" "$seed")" "$init" "$init" \
           --set "criterion=$criterion" --set "train.seed=$seed"
@@ -277,7 +286,7 @@ fi
 if wants 15; then
   echo "== stage 15: adaptation"
   for seed in $seeds; do
-    for system in $adapted; do
+    for system in $(with_seed "$seed" "$adapted"); do
       for how in $adaptations; do
         beside adapt_network "$(system_of "$system" "$seed")" "$how" "$(teacher_of "$seed")"
       done

@@ -40,10 +40,10 @@ class DistillConfig(Config):
     """What a student learns from teachers besides, or in place of, the alignment.
 
     L = L_KD + q L_CE (Lu, Guo & Renals 2016), means over the frames of a batch, with
-    L_KD = -sum_j P_j log y_j, the soft cross-entropy, and P = sum_m w_m softmax(z_m / T). The
-    student's y is its softmax at temperature 1, that with which it decodes, so at T > 1 it learns
-    softer posteriors than its teachers'. With `soften_student` L_KD is Hinton's:
-    y = softmax(z / T), times T^2, and the student learns the teachers' own posteriors at any T.
+    L_KD = -sum_j P_j log y_j, the soft cross-entropy, and P = sum_m w_m softmax(z_m / T). L_KD is
+    Hinton's: y = softmax(z / T), times T^2, so the student learns the teachers' own posteriors at
+    any T. Without `soften_student` y is the student's softmax at temperature 1, that with which it
+    decodes, and at T > 1 it learns to be less sure than its teachers.
     """
 
     teachers: tuple[str, ...] = Field((), description="their directories; none: no distillation")
@@ -55,7 +55,7 @@ class DistillConfig(Config):
     )
     q: float = Field(0.0, ge=0, description="weight of the alignment's cross-entropy")
     temperature: float = Field(1.0, gt=0, description="of the teachers")
-    soften_student: bool = Field(False, description="the student at the temperature, times T^2")
+    soften_student: bool = Field(True, description="the student at the temperature, times T^2")
     store: str | None = Field(None, description="labels of `kds make-soft-labels`; null: on line")
     unlabelled: bool = Field(
         False, description="learn from the teachers alone where there is no alignment"
@@ -70,6 +70,11 @@ class DistillConfig(Config):
         if not self.teachers and (self.store or self.unlabelled):
             raise ValueError("store and unlabelled need teachers")
         return self
+
+    @property
+    def student_temperature(self) -> float:
+        """That of y in L_KD."""
+        return self.temperature if self.soften_student else 1.0
 
     def normalised_weights(self) -> list[float]:
         """One per teacher, with sum 1."""

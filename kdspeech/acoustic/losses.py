@@ -35,7 +35,7 @@ def kd_frame_loss(
     """
     inputs, pdfs, gathered = batch
     logits = model(inputs).float()
-    scale = config.temperature if config.soften_student else 1.0
+    scale = config.student_temperature
     kd = scale**2 * soft_cross_entropy(logits / scale, teachers.targets(gathered))
     ce = F.cross_entropy(logits, pdfs, ignore_index=NO_PDF, reduction="sum") / len(pdfs)
     metrics = {"accuracy": _accuracy(logits, pdfs), "kd": kd.detach(), "ce": ce.detach()}

@@ -162,7 +162,8 @@ def _identity(network, pack, targets, config: DnnConfig, teachers, init) -> dict
     if init is not None:
         identity["init"] = network_id(init)
     if teachers is not None:
-        own = config.distill.model_dump(include={"q", "soften_student", "unlabelled"})
+        own = config.distill.model_dump(include={"q", "unlabelled"})
+        own["soften_student"] = config.distill.student_temperature != 1.0
         identity["distill"] = own | teachers.made_from | {"top_k": teachers.top_k}
     return identity
 

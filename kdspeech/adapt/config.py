@@ -71,10 +71,11 @@ class AdaptConfig(Config):
         if distill.unlabelled:
             raise ValueError("distill.unlabelled: give '-' in place of the targets")
         own = not (distill.teachers or self.needs_targets)
-        if own and (distill.temperature == 1 or distill.soften_student):
+        if own and distill.student_temperature == distill.temperature:
             raise ValueError(
                 "loss kl with the network's own outputs is at its minimum from the start: "
-                "name distill.teachers, or give distill.q or distill.temperature"
+                "name distill.teachers, or give distill.q, or distill.temperature with "
+                "distill.soften_student=false"
             )
         return self
 

@@ -184,7 +184,7 @@ class AdaptLoss:
     def _kd(self, logits: Tensor, inputs: Tensor, gathered: list[Tensor]) -> Tensor:
         """L_KD of DistillConfig."""
         distill = self._config.distill
-        scale = distill.temperature if distill.soften_student else 1.0
+        scale = distill.student_temperature
         if self._teachers:
             targets = self._teachers.targets(gathered)
         else:

@@ -170,8 +170,11 @@ def test_the_loss_by_hand(parts):
 
     assert loss() == pytest.approx(ce, abs=1e-5)
     assert loss(rho=0.3) == pytest.approx(0.7 * ce + 0.3 * soft(1), abs=1e-5)
-    kl = {"q": 0.2, "temperature": 3.0}
+    kl = {"q": 0.2, "temperature": 3.0, "soften_student": False}
     assert loss(loss="kl", distill=kl) == pytest.approx(soft(3) + 0.2 * ce, abs=1e-5)
+    kl["soften_student"] = True
+    logs = F.log_softmax(model(inputs) / 3, 1)
+    assert loss(loss="kl", distill=kl) == pytest.approx(9 * soft(3) + 0.2 * ce, abs=1e-5)
 
 
 def test_another_network_as_teacher(folder, parts, tmp_path):
@@ -329,6 +332,7 @@ def test_input_that_does_not_fit(folder, parts, tmp_path):
     ("text", "error"),
     [
         ("loss: kl", "is at its minimum from the start"),
+        ("{loss: kl, distill: {temperature: 2}}", "is at its minimum from the start"),
         ("distill: {q: 0.5}", "distill goes with loss kl"),
         ("update: []", "update"),
         ("rho: 1.5", "rho"),
