@@ -20,7 +20,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
-: "${taught:=}"                    # other networks that learn as the student does
+: "${taught:=}"                    # other networks that learn as the student does; with the first seed
 : "${kd_then:=smbr}"               # how both are trained after that
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
@@ -44,12 +44,13 @@ system_of() {
   if [ "${2:-0}" = 0 ]; then echo "$name"; else echo "${name}_seed$2"; fi
 }
 
-# Of a list of words those that are made with a seed, with_seed SEED LIST: all with the first one, those
-# in `seeded` with the others.
+# Everything is made with the first seed. Of a list of words those that are made with a seed, with_seed
+# SEED LIST: with the others those in `seeded`.
+is_first() { [ "$1" = "${seeds%% *}" ]; }
 with_seed() {
   local word
   for word in $2; do
-    if [ "$1" = "${seeds%% *}" ] || [[ " $seeded " == *" $word "* ]]; then echo "$word"; fi
+    if is_first "$1" || [[ " $seeded " == *" $word "* ]]; then echo "$word"; fi
   done
 }
 
@@ -92,49 +93,48 @@ decode_network() {
   done
 }
 
-# dnn.yaml, or dnn_h512.yaml for all networks of 512 hidden units where there is one.
+# How something is trained, and what is trained otherwise, where there is a file for that: config_of dnn
+# h512 is dnn_h512.yaml, of all networks of 512 hidden units; config_of sequence smbr the same for sMBR.
 config_of() {
-  local size=${1#*-}
-  size=${size%%-*}
-  if [ -f "$networks_conf/dnn_${size,,}.yaml" ]; then
-    echo "$networks_conf/dnn_${size,,}.yaml"
-  else
-    echo "$networks_conf/dnn.yaml"
-  fi
+  local own=$networks_conf/$1_$2.yaml
+  if [ -f "$own" ]; then echo "$own"; else echo "$networks_conf/$1.yaml"; fi
 }
 
 # Each of these makes a system, unless it is there already, and decodes with it.
 # From frames: train_network SYSTEM NETWORK SEED OPTIONS.
 train_network() {
-  local system=$1 network=$2 seed=$3
+  local system=$1 network=$2 seed=$3 size=${2#*-}
   shift 3
   if is_done "$system"; then return; fi
+  size=${size%%-*}
   timed "train_$system" kds train-dnn "$frames/train" "$ali" "$exp/$system" \
-    --config "$(config_of "$network")" --set "network.model=$network" --set "train.seed=$seed" "$@"
+    --config "$(config_of dnn "${size,,}")" --set "network.model=$network" --set "train.seed=$seed" "$@"
   decode_network "$system"
 }
 
-# From a network and lattices: train_further SYSTEM INIT LATTICES OPTIONS.
+# From a network and its lattices: train_further SYSTEM INIT HOW SEED OPTIONS, HOW being a criterion with
+# or without _kl.
 train_further() {
-  local system=$1 init=$2 lattices=$3
-  shift 3
+  local system=$1 init=$2 how=$3 seed=$4
+  shift 4
   if is_done "$system"; then return; fi
-  timed "train_$system" kds train-sequence "$frames/train" "$ali" "$exp/$lattices/decode_train" \
-    "$exp/$init" "$exp/$system" --config "$networks_conf/sequence.yaml" --lang "$data/lang" "$@"
+  timed "train_$system" kds train-sequence "$frames/train" "$ali" "$exp/$init/decode_train" \
+    "$exp/$init" "$exp/$system" --config "$(config_of sequence "$how")" --lang "$data/lang" \
+    --set "criterion=${how%_kl}" --set "train.seed=$seed" "$@"
   decode_network "$system"
 }
 
 # To speakers: adapt_network SYSTEM ADAPTATION TEACHER, as adapt_network hdnn_h128_l6 gates_ce "". The
 # targets of CE are what the system itself has heard, those of KL the teacher's posteriors.
 adapt_network() {
-  local system=$1 how=$2 groups=${2%_*} split options
+  local system=$1 how=$2 groups=${2%_*} loss=${2##*_} split options
   if is_done "$system.$how"; then return; fi
   if [ "$groups" = all ]; then groups=hidden,gates,softmax; fi
-  options=(--set "update=[$groups]" --set "loss=${how##*_}")
-  if [ "${how##*_}" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi
+  options=(--set "update=[$groups]" --set "loss=$loss")
+  if [ "$loss" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi
   for split in $(evaluated); do
     timed "adapt_$system.${how}_$split" kds adapt "$frames/$split" "$exp/$system/decode_$split" \
-      "$exp/$system" "$exp/$system/adapted_$split.$how" --config "$networks_conf/adapt.yaml" \
+      "$exp/$system" "$exp/$system/adapted_$split.$how" --config "$(config_of adapt "$loss")" \
       "${options[@]}"
   done
   decode_network "$system.$how"
@@ -220,9 +220,8 @@ if wants 12 && [ -n "$smbr$mmi" ]; then
     all_done
     for criterion in smbr mmi; do
       for network in $(with_seed "$seed" "${!criterion}"); do
-        init=$(system_of "$network" "$seed")
-        beside train_further "$(system_of "${network}_$criterion" "$seed")" "$init" "$init" \
-          --set "criterion=$criterion" --set "train.seed=$seed"
+        beside train_further "$(system_of "${network}_$criterion" "$seed")" \
+          "$(system_of "$network" "$seed")" "$criterion" "$seed"
       done
     done
     all_done
@@ -233,8 +232,8 @@ if wants 13; then
   echo "== stage 13: frame-level distillation"
   for seed in $seeds; do
     by=$(teacher_of "$seed")
-    grid=$kd_grid ks=$top_ks
-    if [ "$seed" != 0 ]; then grid=$kd_best ks=; fi
+    grid=$kd_best ks='' also=''
+    if is_first "$seed"; then grid=$kd_grid ks=$top_ks also=$taught; fi
     temperatures=$(for pair in $grid; do echo "${pair#*,}"; done | sort -u)
     for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k"; done
     for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k"; done
@@ -243,12 +242,13 @@ if wants 13; then
       beside learn_posteriors "$(distilled_by "$student" "$pair" "$seed")" "$student" "$seed" \
         "$by" "$pair" "$top_k"
     done
-    for network in $taught; do
+    for network in $also; do
       beside learn_posteriors "$(distilled_by "$network" "$kd_best" "$seed")" "$network" "$seed" \
         "$by" "$kd_best" "$top_k"
     done
     for k in $ks; do
-      beside learn_posteriors "$(system_of "${student}_kd_k$k")" "$student" 0 "$by" "$kd_best" "$k"
+      beside learn_posteriors "$(system_of "${student}_kd_k$k" "$seed")" "$student" "$seed" "$by" \
+        "$kd_best" "$k"
     done
   done
   all_done
@@ -260,25 +260,26 @@ if wants 14 && [ -n "$smbr" ]; then
     by=$(teacher_of "$seed")
     plain=$(system_of "$student" "$seed")
     distilled=$(distilled_by "$student" "$kd_best" "$seed")
-    own=(--set "teachers=[$exp/$by]" --set "train.seed=$seed")
+    taught_by=(--set "teachers=[$exp/$by]") also=''
+    if is_first "$seed"; then also=$taught; fi
     for system in "$plain" "$distilled"; do beside decode_train "$system"; done
-    for network in $taught; do
+    for network in $also; do
       beside decode_train "$(distilled_by "$network" "$kd_best" "$seed")"
     done
     all_done
-    beside train_further "$(system_of "${student}_skd" "$seed")" "$plain" "$plain" \
-      "${own[@]}" --set criterion=kd --set ce_weight=0
-    beside train_further "$(system_of "${student}_kd_skd" "$seed")" "$distilled" "$distilled" \
-      "${own[@]}" --set criterion=kd --set ce_weight=0
-    for network in $student $taught; do
+    beside train_further "$(system_of "${student}_skd" "$seed")" "$plain" kd "$seed" \
+      "${taught_by[@]}" --set ce_weight=0
+    beside train_further "$(system_of "${student}_kd_skd" "$seed")" "$distilled" kd \
+      "$seed" "${taught_by[@]}" --set ce_weight=0
+    for network in $student $also; do
       init=$(distilled_by "$network" "$kd_best" "$seed")
       for criterion in $kd_then; do
-        beside train_further "$(system_of "${network}_kd_$criterion" "$seed")" "$init" "$init" \
-          --set "criterion=$criterion" --set "train.seed=$seed"
+        beside train_further "$(system_of "${network}_kd_$criterion" "$seed")" "$init" \
+          "$criterion" "$seed"
       done
     done
-    beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" "$distilled" \
-      "${own[@]}" --set criterion=smbr --set kl_weight=0.2
+    beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" \
+      smbr_kl "$seed" "${taught_by[@]}" --set kl_weight=0.2
     all_done
   done
 fi

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from kdspeech.acoustic.config import DistillConfig
 from kdspeech.acoustic.examples import NO_PDF
 from kdspeech.acoustic.teachers import Teachers
-from kdspeech.losses.kd import soft_cross_entropy
 
 
 def ce_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict]:
@@ -36,7 +35,7 @@ def kd_frame_loss(
     inputs, pdfs, gathered = batch
     logits = model(inputs).float()
     scale = config.student_temperature
-    kd = scale**2 * soft_cross_entropy(logits / scale, teachers.targets(gathered))
+    kd = scale**2 * teachers.cross_entropy(logits / scale, gathered)
     ce = F.cross_entropy(logits, pdfs, ignore_index=NO_PDF, reduction="sum") / len(pdfs)
     metrics = {"accuracy": _accuracy(logits, pdfs), "kd": kd.detach(), "ce": ce.detach()}
     return kd + config.q * ce, metrics

@@ -2,7 +2,7 @@
 read from a soft-label store.
 
 Both kinds have `gather(positions)`, the tensors a batch carries to the student's device, and
-`targets(gathered)`, which makes distributions over the pdfs from them there.
+`cross_entropy(logits, gathered)`, the loss of a student with them there.
 """
 
 import os
@@ -20,6 +20,7 @@ from kdspeech.acoustic.network import Network
 from kdspeech.data.frames import FramePack
 from kdspeech.distill.targets import SoftLabelStore
 from kdspeech.io.errors import InputError
+from kdspeech.losses.kd import soft_cross_entropy, top_k_cross_entropy
 
 
 class OnlineTeachers:
@@ -65,6 +66,10 @@ class OnlineTeachers:
         """P, float32 (frames, pdfs), from what `gather` gave."""
         return self.posteriors(self.logits(gathered))
 
+    def cross_entropy(self, logits: Tensor, gathered: Sequence[Tensor]) -> Tensor:
+        """-sum_j P_j log softmax(logits)_j, the mean over the frames of `gather`."""
+        return soft_cross_entropy(logits, self.targets(gathered))
+
     def logits(self, gathered: Sequence[Tensor]) -> list[Tensor]:
         """z_m of each teacher, float32 (frames, pdfs)."""
         pairs = zip(self.networks, gathered, strict=True)
@@ -105,12 +110,9 @@ class StoredTeachers:
             torch.from_numpy(rest.astype(np.float32)).exp_(),
         ]
 
-    def targets(self, gathered: Sequence[Tensor]) -> Tensor:
-        """float32 (frames, pdfs); classes outside the top k share the rest mass equally."""
-        classes, probs, rest = gathered
-        share = rest / max(self.num_pdfs - self.top_k, 1)
-        dense = share[:, None].repeat(1, self.num_pdfs).scatter_(1, classes, probs)
-        return dense / dense.sum(1, keepdim=True)  # float16 leaves the sum a thousandth off
+    def cross_entropy(self, logits: Tensor, gathered: Sequence[Tensor]) -> Tensor:
+        """As that of OnlineTeachers, all classes but the top k being one class."""
+        return top_k_cross_entropy(logits, *gathered)
 
 
 Teachers = OnlineTeachers | StoredTeachers

@@ -186,9 +186,8 @@ class AdaptLoss:
         distill = self._config.distill
         scale = distill.student_temperature
         if self._teachers:
-            targets = self._teachers.targets(gathered)
-        else:
-            targets = self._outputs(inputs, distill.temperature)
+            return scale**2 * self._teachers.cross_entropy(logits / scale, gathered)
+        targets = self._outputs(inputs, distill.temperature)
         return scale**2 * soft_cross_entropy(logits / scale, targets)
 
     @torch.no_grad()

@@ -20,6 +20,29 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * logits.log_softmax(1)).sum(1).mean()
 
 
+def top_k_cross_entropy(logits: Tensor, classes: Tensor, probs: Tensor, rest: Tensor) -> Tensor:
+    """Soft cross-entropy with labels that say of most classes only what they have together.
+
+    Mean over the batch of -sum_j P_j log y_j - P_rest log sum_i y_i, y being softmax(logits), j
+    running over the classes that are named and i over all others: these are one class, and how it
+    is shared among them is left to the student. With every class named it is
+    `soft_cross_entropy`. To share the rest equally would be to teach that every rare class is as
+    likely as a frequent one, which ruins a likelihood posterior / prior.
+
+    Args:
+      logits: (batch, classes).
+      classes: int64 (batch, k), those that are named; none twice.
+      probs: (batch, k), their probabilities.
+      rest: (batch,), of the others together; the sum with probs is made 1.
+    """
+    total = probs.sum(1) + rest
+    logs = logits.log_softmax(1)
+    value = (probs * logs.gather(1, classes)).sum(1)
+    if classes.shape[1] < logits.shape[1]:
+        value = value + rest * logs.scatter(1, classes, -torch.inf).logsumexp(1)
+    return -(value / total).mean()
+
+
 def teacher_targets(
     teacher: Tensor, temperature: float = 1.0, kind: str = "logits", hard: bool = False
 ) -> Tensor:

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdspeech.losses import decoupled_kd_loss, kd_loss, soft_cross_entropy, teacher_targets
+from kdspeech.losses import (
+    decoupled_kd_loss,
+    kd_loss,
+    soft_cross_entropy,
+    teacher_targets,
+    top_k_cross_entropy,
+)
 from kdspeech.losses.terms import LossTerm, sum_of_terms
 
 LOGITS = torch.tensor([[0.0, math.log(3.0)]])  # softmax: 1/4, 3/4
@@ -122,6 +128,43 @@ def test_bad_input_raises(arguments, message):
 def test_soft_cross_entropy_refuses_other_shapes():
     with pytest.raises(ValueError, match="must both be"):
         soft_cross_entropy(torch.zeros(2, 3), torch.zeros(2))
+
+
+def test_what_top_k_labels_do_not_tell_apart_is_one_class():
+    """y = (1/2, 1/4, 1/8, 1/8): of classes 2 and 0 by name, the other two have 3/8 together."""
+    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log() + 3
+    named = torch.tensor([[2, 0]]), torch.tensor([[0.2, 0.4]]), torch.tensor([0.4])
+    expected = -(0.2 * math.log(1 / 8) + 0.4 * math.log(1 / 2) + 0.4 * math.log(3 / 8))
+    assert top_k_cross_entropy(logits, *named).item() == pytest.approx(expected, abs=1e-6)
+    twice = named[0], 2 * named[1], 2 * named[2]
+    assert top_k_cross_entropy(logits, *twice).item() == pytest.approx(expected, abs=1e-6)
+    sparse = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
+    probs, classes = torch.randn(5, 7, dtype=torch.float64).softmax(1).topk(3)
+    assert torch.autograd.gradcheck(
+        lambda x: top_k_cross_entropy(x, classes, probs, 1 - probs.sum(1)), sparse
+    )
+
+
+def test_with_every_class_named_top_k_is_the_soft_cross_entropy():
+    logits = torch.randn(4, 6, requires_grad=True)
+    targets = torch.randn(4, 6).softmax(1)
+    probs, classes = targets.topk(6)
+    losses = (
+        soft_cross_entropy(logits, targets),
+        top_k_cross_entropy(logits, classes, probs, torch.zeros(4)),
+    )
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in losses))
+
+
+def test_the_student_shares_the_rest_as_it_did():
+    """The gradient leaves the proportions among the classes without a name as they are."""
+    logits = torch.randn(3, 6, requires_grad=True)
+    probs, classes = torch.randn(3, 6).softmax(1).topk(2)
+    top_k_cross_entropy(logits, classes, probs, 1 - probs.sum(1)).backward()
+    unnamed = torch.ones(3, 6).scatter(1, classes, 0).bool()
+    ratio = (logits.grad / logits.softmax(1))[unnamed].reshape(3, 4)
+    torch.testing.assert_close(ratio, ratio[:, :1].expand(3, 4))
 
 
 def test_a_clip_without_a_label_has_the_teachers_part_alone():
