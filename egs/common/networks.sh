@@ -22,6 +22,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${kd_best:=0,1}"                # the pair that is taken from there on
 : "${taught:=}"                    # other networks that learn as the student does; with the first seed
 : "${kd_then:=smbr}"               # how both are trained after that
+: "${kl_weight:=0.2}"              # p of sMBR + p KL
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20
 : "${adapted:=}"                   # systems that are adapted to speakers
@@ -279,7 +280,7 @@ if wants 14 && [ -n "$smbr" ]; then
       done
     done
     beside train_further "$(system_of "${student}_kd_smbr_kl" "$seed")" "$distilled" \
-      smbr_kl "$seed" "${taught_by[@]}" --set kl_weight=0.2
+      smbr_kl "$seed" "${taught_by[@]}" --set "kl_weight=$kl_weight"
     all_done
   done
 fi

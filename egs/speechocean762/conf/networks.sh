@@ -6,6 +6,7 @@ mmi=$networks
 kd_grid="0,1 0.2,1 0.5,1 0,2 0.2,2 0.5,2 0,3 0.2,3 0.5,3"
 taught=HDNN-H512-L6         # born again: it learns from its own sequence-trained self
 kd_then="mmi smbr"
+kl_weight=1
 top_ks="5 10 20"
 adapted="HDNN-H512-L6_mmi HDNN-H128-L10_mmi HDNN-H128-L10_kd_mmi HDNN-H128-L10_kd_smbr_kl"
 speeds=0.9,1.1
