@@ -42,15 +42,14 @@ def finished(tmp_path_factory):
     kds = [sys.executable, "-m", "kdspeech.cli.main", "corpus", "embed", "--layout", "ami"]
     size = ["--meetings", "2,1,1", "--turns", "6"]
     subprocess.run([*kds, *size, str(folder / "corpus")], check=True, capture_output=True)
-    for stages in (("--stop-stage", "12"), ("--stage", "16")):  # what is between takes a minute
-        done = run(
-            "ami",
-            *("--corpus", str(folder / "corpus"), "--conf", "conf/embedded.yaml", "--nj", "1"),
-            *("--data", str(folder / "data"), "--exp", str(folder / "exp")),
-            *("--results", str(folder / "RESULTS.md"), *stages),
-            *(part for setting in SMALL for part in ("--set", setting)),
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = run(
+        "ami",
+        *("--corpus", str(folder / "corpus"), "--conf", "conf/embedded.yaml", "--nj", "1"),
+        *("--data", str(folder / "data"), "--exp", str(folder / "exp")),
+        *("--results", str(folder / "RESULTS.md")),
+        *(part for setting in SMALL for part in ("--set", setting)),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
 
@@ -62,6 +61,9 @@ def test_every_system_has_a_word_error_rate(finished):
         for system in (
             *("mono", "tri1", "tri2b", "tri3b.si", "tri3b"),
             *("hdnn_h64_l4", "hdnn_h32_l4", "hdnn_h64_l4_smbr"),
+            *("hdnn_h32_l4_kd_q0_t1", "hdnn_h32_l4_skd", "hdnn_h32_l4_kd_skd"),
+            *("hdnn_h32_l4_kd_smbr", "hdnn_h32_l4_kd_smbr_kl"),
+            *("hdnn_h32_l4_kd_q0_t1.gates_ce", "hdnn_h32_l4_kd_q0_t1.lhuc_ce"),
         )
         for split in ("dev", "test")
     }
