@@ -54,7 +54,7 @@ class DistillConfig(Config):
         (), description="of the teachers; are made to sum to 1; none: all the same"
     )
     q: float = Field(0.0, ge=0, description="weight of the alignment's cross-entropy")
-    temperature: float = Field(1.0, gt=0, description="of the teachers")
+    temperature: float = Field(1.0, gt=0, description="T, of the teachers")
     soften_student: bool = Field(True, description="the student at the temperature, times T^2")
     store: str | None = Field(None, description="labels of `kds make-soft-labels`; null: on line")
     unlabelled: bool = Field(

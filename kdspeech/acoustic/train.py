@@ -165,6 +165,8 @@ def _identity(network, pack, targets, config: DnnConfig, teachers, init) -> dict
         own = config.distill.model_dump(include={"q", "unlabelled"})
         own["soften_student"] = config.distill.student_temperature != 1.0
         identity["distill"] = own | teachers.made_from | {"top_k": teachers.top_k}
+        if teachers.top_k is not None:  # before, the others shared their mass equally
+            identity["distill"]["rest"] = "one class"
     return identity
 
 
