@@ -83,10 +83,8 @@ def train_sequence(
     if stored is not None:
         references = _with_lattices(references, pack, stored, lat_dir, max_bad)
     lattices = online if stored is None else stored
-    precision = config.train.precision
-    teachers = (
-        open_teachers(config.distill(), pack, init_exp, precision) if config.teachers else None
-    )
+    bf16 = config.train.bf16
+    teachers = open_teachers(config.distill(), pack, init_exp, bf16) if config.teachers else None
     loss = SequenceLoss(network, pack, references.pdfs, lattices, silence, config, teachers)
     run = SequenceTraining(loss, references, online, config, exp)
     _set_dropout(network.model, config.dropout)

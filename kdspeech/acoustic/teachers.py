@@ -31,7 +31,7 @@ class OnlineTeachers:
     Args:
         config: DistillConfig; its teachers, frames, weights and temperature.
         pack: of the student.
-        precision: "32" or "bf16", of the teachers' products.
+        bf16: whether the teachers' products are computed in bfloat16.
     Attributes:
         num_pdfs: of their tree.
         made_from: what the targets depend on, by name; a store carries the same.
@@ -42,8 +42,8 @@ class OnlineTeachers:
 
     top_k = None  # they give all classes
 
-    def __init__(self, config: DistillConfig, pack: FramePack, precision: str = "32"):
-        self.temperature, self.precision = config.temperature, precision
+    def __init__(self, config: DistillConfig, pack: FramePack, bf16: bool = False):
+        self.temperature, self.bf16 = config.temperature, bf16
         self.weights = config.normalised_weights()
         for exp in config.teachers[1:]:
             check_same_tree(exp, config.teachers[0])
@@ -82,9 +82,9 @@ class OnlineTeachers:
         return sum(weight * (z / self.temperature).softmax(1) for weight, z in pairs)
 
     def _logits(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
-        device, low = inputs.device, self.precision == "bf16"
+        device = inputs.device
         model.to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             return model(inputs).float()
 
 
@@ -119,7 +119,7 @@ Teachers = OnlineTeachers | StoredTeachers
 
 
 def open_teachers(
-    config: DistillConfig, pack: FramePack, reference: str | os.PathLike, precision: str = "32"
+    config: DistillConfig, pack: FramePack, reference: str | os.PathLike, bf16: bool = False
 ) -> Teachers:
     """The teachers of a configuration: from its store where it names one, else on line.
 
@@ -127,7 +127,7 @@ def open_teachers(
         config: DistillConfig with a teacher at least.
         pack: of the student.
         reference: directory with the student's tree and final.mdl.
-        precision: see OnlineTeachers.
+        bf16: see OnlineTeachers.
     Raises:
         InputError: as OnlineTeachers; a teacher or a store of another tree; a store of another
             pack, other teachers or another temperature.
@@ -135,7 +135,7 @@ def open_teachers(
     for exp in config.teachers:
         check_same_tree(exp, reference)
     if config.store is None:
-        return OnlineTeachers(config, pack, precision)
+        return OnlineTeachers(config, pack, bf16)
     own = [FramePack(path) if path else pack for path in config.frames_of_teachers()]
     return StoredTeachers(SoftLabelStore(config.store, made_from(config, pack, own)))
 

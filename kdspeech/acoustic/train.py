@@ -75,7 +75,7 @@ def train_dnn(
         _start_from(network, Path(init), ali_dir)
     distill = config.distill
     teachers = (
-        open_teachers(distill, pack, ali_dir, config.train.precision) if distill.teachers else None
+        open_teachers(distill, pack, ali_dir, config.train.bf16) if distill.teachers else None
     )
     targets = _targets(pack, ali_dir, transitions, exp)
     result = fit_frames(network, pack, targets, config, exp, progress, teachers, init)

@@ -175,7 +175,7 @@ class ImageRun:
         `fast` computes in bfloat16 where the recipe trains so: labels bear it, scores should not.
         """
         device = next(model.parameters()).device
-        low, parts = fast and self.config.train.precision == "bf16", []
+        low, parts = fast and self.config.train.bf16, []
         for start in range(0, len(images), CHUNK):
             features = _floats(images[start : start + CHUNK]).to(device)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
@@ -207,7 +207,7 @@ class ImageRun:
         return lambda which, _features: (known[which], {})
 
     def _labels(self, node, teachers: Sequence[nn.Module], features: Tensor, names: list[str]):
-        low = self.config.train.precision == "bf16"
+        low = self.config.train.bf16
         device, found = self._device(), []
         features = features.to(device)
         for teacher in teachers:

@@ -153,7 +153,7 @@ class KeywordRun:
     def log_posteriors(self, model: nn.Module, features: Tensor, fast: bool = False) -> Tensor:
         """As `log_probs`, of features (n, frames, dim)."""
         device = next(model.parameters()).device
-        low = fast and self.config.train.precision == "bf16"
+        low = fast and self.config.train.bf16
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
             logits = model(features.to(device))
         return F.log_softmax(logits.float(), dim=1).cpu()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from kdspeech.config import Config
+from kdspeech.train.precision import uses_bf16
 
 
 class TrainConfig(Config):
@@ -46,8 +47,8 @@ class TrainConfig(Config):
     keep_best: str = Field("accuracy", description="the dev metric that chooses best.pt")
     keep_best_mode: Literal["max", "min"] = "max"
 
-    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = Field(
-        "32", description="bf16: autocast in training"
+    precision: Annotated[Literal["32", "bf16", "auto"], BeforeValidator(str)] = Field(
+        "32", description="bf16: autocast in training; auto: where the machine is faster with it"
     )
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int | None = Field(None, ge=1, description="of torch, per process")
@@ -55,6 +56,11 @@ class TrainConfig(Config):
         None, ge=1, description="write last.pt every so many steps, besides every epoch"
     )
     tensorboard: bool = True
+
+    @property
+    def bf16(self) -> bool:
+        """Whether products are computed in bfloat16 here."""
+        return uses_bf16(self.precision, self.accelerator)
 
 
 # Settings that do not change what is learnt: a resumed run may have others.

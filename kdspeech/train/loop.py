@@ -23,6 +23,7 @@ from kdspeech.io.record import write_config, write_metrics
 from kdspeech.progress import progress_bar
 from kdspeech.train import checkpoint, record
 from kdspeech.train.config import TrainConfig
+from kdspeech.train.precision import multiplies_bf16
 from kdspeech.train.record import log
 from kdspeech.train.schedules import check_schedule, lr_factor, newbob_drop
 
@@ -197,7 +198,7 @@ def _make_fabric(config: TrainConfig) -> Fabric:
             devices=local,
             num_nodes=world_size // local,
             strategy="ddp" if world_size > 1 else "auto",
-            precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+            precision="bf16-mixed" if config.bf16 else "32-true",
         )
     except RuntimeError as error:  # no such accelerator here
         raise InputError(f"accelerator {config.accelerator}: {error}") from error
@@ -223,7 +224,10 @@ def _open_records(run: _Run, stack: contextlib.ExitStack, progress: bool) -> Non
     state, config = run.state, run.config
     if state.step == 0:
         write_config(run.directory / "config.yaml", run.settings)
-        log.info("%d epochs to train", config.epochs)
+        kind = "bfloat16" if config.bf16 else "float32"
+        log.info("%d epochs to train, products in %s", config.epochs, kind)
+        if config.bf16 and not multiplies_bf16(run.fabric.device):
+            log.warning("bfloat16 is emulated here and slow; with precision: auto it is left out")
     else:
         log.info("goes on after epoch %d, step %d", state.epoch, state.step)
         write_metrics(run.directory / "metrics.jsonl", state.history)

@@ -104,7 +104,7 @@ def test_targets_are_the_weighted_posteriors(folder):
                        for w, name in ((0.75, "a"), (0.25, "b")))  # fmt: skip
         found = teachers.targets(teachers.gather(positions))
         np.testing.assert_allclose(found, expected[positions], atol=1e-6)
-    low = open_teachers(config, pack, folder / "ali", "bf16")
+    low = open_teachers(config, pack, folder / "ali", bf16=True)
     found = low.targets(low.gather(positions))
     assert 0 < abs(found - expected[positions]).max() < 0.02
     flat = open_teachers(settings(folder, temperature=1e6), pack, folder / "ali")

@@ -130,6 +130,24 @@ def test_bfloat16_trains_and_weights_stay_float32(tmp_path):
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_precision_auto_is_what_the_machine_is_fast_in(tmp_path, monkeypatch, fast):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    config = TrainConfig(precision="auto", accelerator="cpu")
+    assert config.bf16 == fast
+    assert TrainConfig(precision="bf16").bf16 and not TrainConfig(precision=32).bf16
+    fit_tiny(tmp_path, train={"precision": "auto", "accelerator": "cpu", "epochs": 1})
+    used = "bfloat16" if fast else "float32"
+    assert f"products in {used}" in (tmp_path / "train.log").read_text()
+
+
+def test_emulated_bfloat16_draws_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdspeech.train.loop.multiplies_bf16", lambda _device: False)
+    fit_tiny(tmp_path, train={"precision": "bf16", "epochs": 1})
+    assert "precision: auto" in (tmp_path / "train.log").read_text()
+
+
 def test_only_weights_decay_unless_asked():
     model = tiny_run.make_model("bc_resnet")
     groups = make_optimizer(model, TrainConfig(weight_decay=0.1)).param_groups
