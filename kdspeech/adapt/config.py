@@ -28,9 +28,10 @@ class AdaptTrainConfig(TrainConfig):
 class AdaptConfig(Config):
     """Everything `conf/adapt.yaml` may say.
 
-    Means over the frames, with w a frame's weight (1 unless `confidence`) and y the softmax:
+    Means over the frames, with w a target's weight (1 unless `confidence`, its posterior in the
+    lattice with `targets: lattice`) and y the softmax:
 
-        L = (1 - rho) L_t + rho L_SI,   L_t = -w log y_target (ce), or that of `distill` (kl)
+        L = (1 - rho) L_t + rho L_SI,   L_t = -sum w log y_target (ce), or that of `distill` (kl)
 
     L_SI is the soft cross-entropy with the outputs of the network before adaptation (Yu et al.
     2013, "KL-divergence regularized deep neural network adaptation", equation 6).
@@ -44,10 +45,13 @@ class AdaptConfig(Config):
         DistillConfig(), description="kl: as in conf/dnn.yaml; no teachers: the network itself"
     )
     rho: float = Field(0.0, ge=0, lt=1, description="pull towards the outputs before adaptation")
-    lm_scale: float = Field(12.0, gt=0, description="lattices: of the path that is the target")
+    targets: Literal["best", "lattice"] = Field(
+        "best", description="lattices: the best path's pdfs, or all with their posteriors"
+    )
+    lm_scale: float = Field(12.0, gt=0, description="lattices: of the path or of the posteriors")
     confidence: bool = Field(False, description="lattices: weigh frames by their pdf's posterior")
     min_confidence: float = Field(
-        0.0, ge=0, le=1, description="lattices: frames below are left out"
+        0.0, ge=0, le=1, description="lattices: targets with a lower posterior are left out"
     )
     min_frames: int = Field(200, ge=1, description="speakers with fewer stay as they are")
     relevance: float = Field(

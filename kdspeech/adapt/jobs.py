@@ -29,6 +29,8 @@ from kdspeech.io.errors import InputError
 from kdspeech.parallel import open_client
 from kdspeech.progress import progress_bar
 
+_ARRAYS = "offsets.npy", "pdfs.npy", "weights.npy"  # of FrameTargets, for the workers
+
 
 def adapt(
     frames: str | os.PathLike,
@@ -68,14 +70,14 @@ def adapt(
     found = read_frame_targets(pack, targets, network.transitions, config)
     shapes = _shapes(network, config)
     with atomic_dir(out, [ABOUT, REPORT, "speakers"], [exp, frames]) as folder:
-        np.save(folder / "pdfs.npy", found.pdfs)
-        np.save(folder / "weights.npy", found.weights)
+        for name, array in zip(_ARRAYS, found[:-1], strict=True):
+            np.save(folder / name, array)
         tasks = [
             (speaker, exp, frames, folder.absolute(), config)
             for speaker in sorted(set(pack.speakers))
         ]
         rows = dict(_run(tasks, nj, scheduler, retries))
-        for name in ("pdfs.npy", "weights.npy"):
+        for name in _ARRAYS:
             (folder / name).unlink()
         for utt, i in pack.index.items():
             rows[pack.speakers[i]]["without_targets"] += utt in found.problems
@@ -124,7 +126,7 @@ def _on_worker(home: Path, task: tuple) -> dict:
 def _adapt_one(speaker: str, exp: str, frames: str, folder: Path, config: AdaptConfig) -> dict:
     """One speaker, on a worker: writes the difference, returns the report's row."""
     network, pack, teachers = _opened(exp, frames, config, folder)
-    targets = FrameTargets(*(np.load(folder / f"{n}.npy", "r") for n in ("pdfs", "weights")), {})
+    targets = FrameTargets(*(np.load(folder / name, "r") for name in _ARRAYS), {})
     utterances = np.flatnonzero(np.array(pack.speakers) == speaker)
     try:
         result = adapt_speaker(network, pack, utterances, targets, config, teachers)

@@ -25,8 +25,8 @@ from kdspeech.io.errors import InputError
 from kdspeech.losses.kd import soft_cross_entropy
 from kdspeech.train import fit
 
-Example = tuple[Tensor, Tensor, Tensor, list[Tensor]]
-"""Spliced frames, their pdfs and weights, and what the teachers gather."""
+Example = tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor]]
+"""Spliced frames, their targets (FrameTargets.at), and what the teachers gather."""
 
 
 @dataclass
@@ -73,7 +73,11 @@ def adapt_speaker(
     """
     config = config or AdaptConfig()
     check_frames(network, pack)
-    usable = [i for i in np.asarray(utterances).tolist() if _weights(targets, pack, i).any()]
+    usable = [
+        i
+        for i in np.asarray(utterances).tolist()
+        if targets.any_in(slice(*pack.offsets[i : i + 2]))
+    ]
     result = SpeakerResult(frames=pack.num_frames(np.array(usable, np.int64)))
     if result.frames < config.min_frames:
         result.skipped = f"{result.frames} frames with targets, min_frames is {config.min_frames}"
@@ -149,10 +153,9 @@ class _Adaptation:
 
     def _labelled(self, frames: Iterable[Batch]) -> Iterator[Example]:
         for inputs, positions in frames:
-            rows = positions.numpy()
-            pdfs = torch.from_numpy(self.targets.pdfs[rows].astype(np.int64))
+            targets = tuple(map(torch.from_numpy, self.targets.at(positions.numpy())))
             gathered = self.teachers.gather(positions) if self.teachers else []
-            yield inputs, pdfs, torch.from_numpy(self.targets.weights[rows]), gathered
+            yield inputs, targets, gathered
 
 
 class AdaptLoss:
@@ -169,11 +172,12 @@ class AdaptLoss:
         self._config, self._teachers = config, teachers
 
     def __call__(self, model: nn.Module, example: Example) -> tuple[Tensor, dict]:
-        inputs, pdfs, weights, gathered = example
+        inputs, (rows, pdfs, weights), gathered = example
         config, logits = self._config, model(inputs).float()
         loss = logits.new_zeros(())
         if config.needs_targets:
-            loss = (weights * F.cross_entropy(logits, pdfs, reduction="none")).mean()
+            found = F.log_softmax(logits, dim=1)[rows, pdfs]
+            loss = -(weights * found).sum() / len(logits)
         if config.loss == "kl":
             loss = self._kd(logits, inputs, gathered) + config.distill.q * loss
         if config.rho:
@@ -201,10 +205,6 @@ def check_frames(network: Network, pack: FramePack) -> None:
         raise InputError(
             f"{pack.path}: frames of {pack.dim} values, the network takes {network.dim}"
         )
-
-
-def _weights(targets: FrameTargets, pack: FramePack, utterance: int) -> np.ndarray:
-    return targets.weights[pack.offsets[utterance] : pack.offsets[utterance + 1]]
 
 
 @contextmanager

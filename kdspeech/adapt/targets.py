@@ -1,4 +1,5 @@
-"""What a speaker's network is to say of each frame: an alignment, or the best path of a lattice."""
+"""What a speaker's network is to say of each frame: an alignment, or a lattice, its best path or
+all of it."""
 
 import os
 import re
@@ -19,17 +20,31 @@ NO_TARGETS = "-"  # in place of a directory
 
 
 class FrameTargets(NamedTuple):
-    """The targets of a pack's frames.
+    """The targets of a pack's frames: none, one or several pdfs each.
 
     Attributes:
-        pdfs: int32 (frames,).
-        weights: float32 (frames,), how much each frame counts; 0 in utterances without targets.
+        offsets: int64 (frames + 1,): frame t has the entries from offsets[t] to offsets[t + 1].
+        pdfs: int32 (entries,).
+        weights: float32 (entries,), how much an entry counts.
         problems: utterance -> why it has no targets.
     """
 
+    offsets: np.ndarray
     pdfs: np.ndarray
     weights: np.ndarray
     problems: dict[str, str]
+
+    def at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The entries of some frames: number of the frame among `positions`, pdf, weight."""
+        firsts = self.offsets[positions]
+        counts = self.offsets[positions + 1] - firsts
+        rows = np.repeat(np.arange(len(positions)), counts)
+        entries = np.arange(counts.sum()) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
+        return rows, self.pdfs[entries].astype(np.int64), self.weights[entries]
+
+    def any_in(self, frames: slice) -> bool:
+        """Whether frames that follow each other have an entry."""
+        return bool(self.offsets[frames.stop] > self.offsets[frames.start])
 
 
 def read_frame_targets(
@@ -43,8 +58,8 @@ def read_frame_targets(
 
     Args:
         pack: FramePack.
-        folder: with lat.*.gz, whose best paths at `lm_scale` are the targets, or with ali.*.gz;
-            "-" where the loss needs no targets.
+        folder: with lat.*.gz, whose best paths or posteriors at `lm_scale` are the targets, or with
+            ali.*.gz; "-" where the loss needs no targets.
         transitions: of the network.
         config: AdaptConfig.
         max_bad: the largest part of the targets that may have another length than the features.
@@ -55,44 +70,68 @@ def read_frame_targets(
     if os.fspath(folder) == NO_TARGETS:
         return _no_targets(pack, config)
     problems = dict.fromkeys(pack.utts, f"has no targets in {folder}")
-    pdfs = np.zeros(int(pack.offsets[-1]), np.int32)
-    weights = np.zeros(len(pdfs), np.float32)
-    lengths = 0
-    for utt, tids, weight in _paths(Path(folder), transitions, config):
+    nothing = _Entries(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    found, lengths = [nothing] * len(pack), 0
+    for utt, num_frames, entries in _targets(Path(folder), transitions, config):
         if utt not in pack.index:
             continue  # of a speaker who is not adapted here
         i = pack.index[utt]
-        frames = slice(*pack.offsets[i : i + 2])
-        if len(tids) != len(pack[i]):
-            problems[utt] = f"has {len(pack[i])} frames, its target in {folder} {len(tids)}"
+        if num_frames != len(pack[i]):
+            problems[utt] = f"has {len(pack[i])} frames, its target in {folder} {num_frames}"
             lengths += 1
             continue
-        pdfs[frames], weights[frames] = transitions.pdfs_of(tids), weight
+        found[i] = entries
         del problems[utt]
     _judge(pack, folder, problems, lengths, max_bad)
-    return FrameTargets(pdfs, weights, problems)
+    frames = np.concatenate(
+        [e.frames + start for e, start in zip(found, pack.offsets, strict=False)]
+    )
+    counts = np.bincount(frames, minlength=int(pack.offsets[-1]))
+    return FrameTargets(
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.concatenate([e.pdfs for e in found]),
+        np.concatenate([e.weights for e in found]),
+        problems,
+    )
 
 
 def _no_targets(pack: FramePack, config: AdaptConfig) -> FrameTargets:
+    """A pdf for each frame, which nothing looks at."""
     if config.needs_targets:
         raise InputError(
             "this loss needs targets: name a directory with lattices or alignments "
             "(only loss kl with distill.q = 0 goes without)"
         )
     frames = int(pack.offsets[-1])
-    return FrameTargets(np.zeros(frames, np.int32), np.ones(frames, np.float32), {})
+    offsets = np.arange(frames + 1)
+    return FrameTargets(offsets, np.zeros(frames, np.int32), np.ones(frames, np.float32), {})
 
 
-def _paths(folder: Path, transitions: TransitionModel, config: AdaptConfig) -> Iterator[tuple]:
-    """Of each utterance its transition ids and its frames' weights."""
+class _Entries(NamedTuple):
+    """Of an utterance: frames, their pdfs and weights, sorted by frame."""
+
+    frames: np.ndarray
+    pdfs: np.ndarray
+    weights: np.ndarray
+
+
+def _targets(folder: Path, transitions: TransitionModel, config: AdaptConfig) -> Iterator[tuple]:
+    """Of each utterance its length and its entries."""
     archives = _lattice_archives(folder)
     if not archives:
         for utt, tids in iter_alignments(folder):
-            yield utt, transitions.checked(tids, f"{folder}: {utt}"), 1.0
+            pdfs = transitions.pdfs_of(transitions.checked(tids, f"{folder}: {utt}"))
+            yield utt, len(pdfs), _one_each(pdfs, np.ones(len(pdfs), np.float32))
     for archive in archives:
         for utt, lattice in read_lattices(archive):
             if lattice.num_states:  # else it stays without targets
-                yield utt, *_best_path(lattice, transitions, config, f"{archive}: {utt}")
+                entries_of = _posteriors if config.targets == "lattice" else _best_path
+                entries = entries_of(lattice, transitions, config, f"{archive}: {utt}")
+                yield utt, lattice.num_frames, entries
+
+
+def _one_each(pdfs: np.ndarray, weights: np.ndarray) -> _Entries:
+    return _Entries(np.arange(len(pdfs)), pdfs.astype(np.int32), weights)
 
 
 def _lattice_archives(folder: Path) -> list[Path]:
@@ -110,14 +149,28 @@ def _lattice_archives(folder: Path) -> list[Path]:
 
 def _best_path(
     lattice: Lattice, transitions: TransitionModel, config: AdaptConfig, name: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _Entries:
     scale = 1 / config.lm_scale
-    tids = transitions.checked(lattice.best_path(scale).tids, name)
+    pdfs = transitions.pdfs_of(transitions.checked(lattice.best_path(scale).tids, name))
     if not (config.confidence or config.min_confidence):
-        return tids, np.ones(len(tids), np.float32)
-    posterior = confidences(lattice, transitions.pdfs_of(tids), transitions, scale)
-    kept = posterior >= config.min_confidence
-    return tids, np.where(kept, posterior if config.confidence else 1.0, 0.0)
+        return _one_each(pdfs, np.ones(len(pdfs), np.float32))
+    posterior = confidences(lattice, pdfs, transitions, scale)
+    weights = posterior if config.confidence else np.ones(len(pdfs))
+    entries = _one_each(pdfs, weights.astype(np.float32))
+    return _Entries(*(values[posterior >= config.min_confidence] for values in entries))
+
+
+def _posteriors(
+    lattice: Lattice, transitions: TransitionModel, config: AdaptConfig, name: str
+) -> _Entries:
+    """Every pdf that the lattice has in a frame, with its posterior."""
+    found = lattice.posteriors(1 / config.lm_scale)
+    pdfs = transitions.pdfs_of(transitions.checked(found.tids, name))
+    keys, which = np.unique(found.frames.astype(np.int64) << 32 | pdfs, return_inverse=True)
+    weights = np.bincount(which, found.weights)
+    kept = weights >= config.min_confidence
+    keys, weights = keys[kept], weights[kept]
+    return _Entries(keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32), weights.astype(np.float32))
 
 
 def confidences(

@@ -28,7 +28,8 @@ class DNN(nn.Module):
       hidden: units of a layer.
       layers: number of hidden layers.
       activation: "sigmoid" or "relu".
-      dropout: after every hidden layer.
+      dropout: of every hidden layer's new values. What a highway layer carries on is left whole:
+        dropped in each of ten layers, little of it would arrive.
 
     Shape: (frames, dim) -> logits (frames, num_classes).
 
@@ -77,12 +78,12 @@ class DNN(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         h = self.norm(features)
         for index in range(len(self.hidden)):
-            h = self.dropout(self.layer(index, h))
+            h = self.layer(index, h)
         return self.output(h)
 
     def layer(self, index: int, h: Tensor) -> Tensor:
         """Hidden layer `index`, from 0: (frames, inputs) -> (frames, hidden)."""
-        h = self.activation(self.hidden[index](h))
+        h = self.dropout(self.activation(self.hidden[index](h)))
         return h if self.amplitudes is None else h * (2 * torch.sigmoid(self.amplitudes[index]))
 
     def add_lhuc(self) -> None:

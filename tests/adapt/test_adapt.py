@@ -102,7 +102,7 @@ def cross_entropy(model, pack, targets, speaker) -> float:
     network, losses = model.network, []
     for i in of(pack, speaker):
         scores = model.log_likelihoods(pack[i]) + network.log_priors
-        pdfs = targets.pdfs[pack.offsets[i] : pack.offsets[i + 1]]
+        pdfs = targets.at(np.arange(*pack.offsets[i : i + 2]))[1]
         losses.append(-scores[np.arange(len(pdfs)), pdfs])
     return float(np.concatenate(losses).mean())
 
@@ -157,16 +157,18 @@ def test_the_loss_by_hand(parts):
     base, rng = parts[0].model, np.random.default_rng(0)
     model = torch.nn.Linear(9, parts[0].num_pdfs)
     inputs = torch.from_numpy(rng.standard_normal((6, 9)).astype(np.float32))
-    pdfs, weights = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([1.0, 0.5, 0, 1, 1, 0.25])
+    rows, pdfs = torch.tensor([0, 1, 1, 3, 4, 5]), torch.tensor([0, 1, 2, 0, 1, 2])
+    weights = torch.tensor([1.0, 0.5, 0.5, 1, 1, 0.25])  # frame 1 has two targets, frame 2 none
     logs = F.log_softmax(model(inputs), 1)
-    ce = -(weights * logs[range(6), pdfs]).mean().item()
+    ce = -(weights * logs[rows, pdfs]).sum().item() / 6
 
     def soft(temperature: float) -> float:
         targets = torch.softmax(base(inputs) / temperature, 1)
         return -(targets * logs).sum(1).mean().item()
 
     def loss(**options) -> float:
-        return AdaptLoss(base, AdaptConfig(**options))(model, (inputs, pdfs, weights, []))[0].item()
+        example = inputs, (rows, pdfs, weights), []
+        return AdaptLoss(base, AdaptConfig(**options))(model, example)[0].item()
 
     assert loss() == pytest.approx(ce, abs=1e-5)
     assert loss(rho=0.3) == pytest.approx(0.7 * ce + 0.3 * soft(1), abs=1e-5)
@@ -244,16 +246,27 @@ def test_confidence_is_the_posterior_of_the_pdf(folder, tmp_path):
     found = confidences(lattice, transitions.pdfs_of(best), transitions, 1 / 8)
     np.testing.assert_allclose(found[:10], 0.75, atol=1e-5)  # 1 against 1/3
     np.testing.assert_allclose(found[10:], 1.0, atol=1e-5)
-    options = {"lm_scale": 8.0, "min_confidence": 0.8}
-    for confidence, first in ((False, 0.0), (True, 0.0)):
-        config = AdaptConfig(confidence=confidence, **options)
-        weights = read_frame_targets(pack, tmp_path, transitions, config).weights
-        np.testing.assert_allclose(weights[: len(best)], 10 * [first] + (len(best) - 10) * [1.0])
-        assert not weights[len(best) :].any()
-    weights = read_frame_targets(
-        pack, tmp_path, transitions, AdaptConfig(confidence=True, lm_scale=8.0)
-    ).weights
+
+    def targets(**options):
+        config = AdaptConfig(lm_scale=8.0, **options)
+        return read_frame_targets(pack, tmp_path, transitions, config)
+
+    frames, everywhere = len(best), np.arange(len(pack.feats))
+    for confidence in (False, True):
+        rows, _, weights = targets(confidence=confidence, min_confidence=0.8).at(everywhere)
+        np.testing.assert_array_equal(rows, np.arange(10, frames))
+        np.testing.assert_allclose(weights, 1.0)
+    rows, _, weights = targets(confidence=True).at(everywhere)
+    np.testing.assert_array_equal(rows, np.arange(frames))
     np.testing.assert_allclose(weights[:10], 0.75, atol=1e-5)
+    rows, pdfs, weights = targets(targets="lattice").at(everywhere[:12])
+    both = transitions.pdfs_of(np.array([best[0], other[0]]))
+    np.testing.assert_array_equal(rows, [*np.repeat(np.arange(10), 2), 10, 11])
+    np.testing.assert_array_equal(pdfs, [*np.tile(np.sort(both), 10), both[0], both[0]])
+    np.testing.assert_allclose(weights[pdfs == both[1]], 0.25, atol=1e-5)
+    np.testing.assert_allclose(np.bincount(rows, weights), 1.0, atol=1e-5)
+    rows, _, weights = targets(targets="lattice", min_confidence=0.3).at(everywhere[[11, 3]])
+    np.testing.assert_allclose((*rows, *weights), [0, 1, 1, 0.75], atol=1e-5)
 
 
 def die_once(home, task):
@@ -323,7 +336,7 @@ def test_input_that_does_not_fit(folder, parts, tmp_path):
     with pytest.raises(InputError, match="no utterance has targets in"):
         run(folder, tmp_path / "out", frames=tmp_path / "others")
     assert not (tmp_path / "out").exists()
-    none = FrameTargets(targets.pdfs, np.zeros_like(targets.weights), {})
+    none = FrameTargets(np.zeros_like(targets.offsets), targets.pdfs, targets.weights, {})
     found = adapt_speaker(network, pack, of(pack, "s0"), none, settings())
     assert found.skipped.startswith("0 frames")
 
