@@ -16,7 +16,7 @@ task: {words: [low, mid, high], unknown_percent: 10, silence_percent: 10}
 sample_rate: 8000
 features: {kind: fbank, conf: FOLDER/fbank.conf}
 model: {name: res8, options: {maps: 8}}
-train: {epochs: 4, batch_size: 8, optimizer: adamw, lr: 0.01, schedule: one_cycle, num_threads: 1,
+train: {epochs: 8, batch_size: 8, optimizer: adamw, lr: 0.01, schedule: one_cycle, num_threads: 1,
         tensorboard: false}
 crops: {shift_ms: 20}
 plan: 400,300,200
