@@ -7,6 +7,7 @@ and their seeds are told by their names (asr_networks).
 """
 
 import json
+import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ import yaml
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr_networks import NetworkFacts, SystemName, read_networks
 from kdspeech.report.wer import WerRow, load_rows
+
+log = logging.getLogger(__name__)
 
 FRAMES_PER_SECOND = 100
 SPLITS = ("dev", "test")
@@ -130,18 +133,20 @@ def read_asr(
 ) -> AsrExperiment:
     """Reads an experiment; what is not there is left out of the report.
 
+    A system without any decoding directory is left out too, and a warning names it: whoever removes
+    a system's directory, to make it again, still has its rows in results.json.
+
     Args:
         directory: EXP.
         data: the folder of the data directories, for the length of the splits.
         reference: YAML `toolkit: name` and `systems: {system: {split or train_seconds or
             decode_seconds: number}}`.
     Raises:
-        InputError: no results.json, or a file that does not hold what it should.
+        InputError: no results.json, none of its systems is there, or a file that does not hold
+            what it should.
     """
     directory = Path(directory)
-    rows = load_rows(directory / "results.json")
-    if not rows:
-        raise InputError(f"{directory / 'results.json'}: has no row (run `kds score` first)")
+    rows = _rows_of_what_is_there(directory)
     names = {row.system.partition(".")[0] for row in rows}
     toolkit, references = _read_reference(reference) if reference else ("", {})
     return AsrExperiment(
@@ -154,6 +159,24 @@ def read_asr(
         toolkit,
         read_networks(directory, [row.system for row in rows]),
     )
+
+
+def _rows_of_what_is_there(directory: Path) -> list[WerRow]:
+    path = directory / "results.json"
+    rows = load_rows(path)
+    gone = list(dict.fromkeys(r.system for r in rows if not _is_there(directory, r.system)))
+    if gone:
+        log.warning("%s: left out, without a decoding directory: %s", path, ", ".join(gone))
+    rows = [row for row in rows if row.system not in gone]
+    if not rows:
+        raise InputError(f"{path}: has no row of a system that is there (run `kds score` first)")
+    return rows
+
+
+def _is_there(directory: Path, system: str) -> bool:
+    """Whether any decoding of a system (`<name>[.<pass or adaptation>]`) is there."""
+    name, dot, suffix = system.partition(".")
+    return any((directory / name).glob(f"decode_*{dot}{suffix}"))
 
 
 def _cpu_seconds(path: Path) -> float:

@@ -1,5 +1,7 @@
 """Networks of a speech recognition experiment: names, tables, seeds."""
 
+import shutil
+
 import networks
 import numpy as np
 import pytest
@@ -141,6 +143,16 @@ def test_adaptation_compares_the_seeds_that_were_adapted(experiment):
     ]
     p = [float(text) for text in column(table, "P(better)")]
     assert p[0] > 0.99 and p[1] < 0.02 and 0.6 < p[2] < 0.95
+
+
+def test_a_seed_that_was_removed_is_not_asked_for(tmp_path):
+    exp = networks.make_experiment(tmp_path / "exp")
+    shutil.rmtree(exp / "hdnn4_kd_q02_t1_seed1")
+    experiment = read_asr(exp)
+    assert column(networks_table(experiment), "seeds") == ["1"] * 6
+    assert column(adaptation_table(experiment), "SD test") == ["32.00", "40.00", "35.00"]
+    shutil.rmtree(exp / "hdnn4_kd_q02_t1")
+    assert not distillation_table(read_asr(exp)).rows
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,21 @@ def test_a_bare_experiment_still_has_a_page(exp):
     assert CliRunner().invoke(app, ["report-asr", str(exp)]).exit_code == 0
     page = (exp / "report.html").read_text()
     assert '<section id="training">' not in page and '<section id="cost">' not in page
+
+
+def test_a_system_whose_directory_was_removed_is_left_out_and_named(exp, caplog):
+    shutil.rmtree(exp / "mono")
+    rows = (exp / "results.json").read_text()
+    assert report(exp).exit_code == 0
+    assert "left out, without a decoding directory: mono\n" in caplog.text
+    assert read_asr(exp).systems == ["tri3b.si", "tri3b"]
+    assert (exp / "results.json").read_text() == rows
+    for split in ("dev", "test"):  # one pass of a system that stays
+        shutil.rmtree(exp / f"tri3b/decode_{split}.si")
+    assert read_asr(exp).systems == ["tri3b"]
+    shutil.rmtree(exp / "tri3b")
+    with pytest.raises(InputError, match=r"results\.json: has no row of a system that"):
+        read_asr(exp)
 
 
 @pytest.mark.parametrize(
