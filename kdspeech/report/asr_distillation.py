@@ -6,9 +6,15 @@ import yaml
 
 from kdspeech.acoustic.identity import network_id
 from kdspeech.report.asr import AsrExperiment
-from kdspeech.report.asr_network_tables import best_of, change_cells, wer_cell
+from kdspeech.report.asr_network_tables import (
+    CHANGE,
+    WHICH_SEEDS,
+    best_of,
+    change_cells,
+    wer_cell,
+)
 from kdspeech.report.asr_networks import SystemName
-from kdspeech.report.seeds import compare, over_seeds
+from kdspeech.report.seeds import SeededWer, common_seeds, compare, over_seeds
 from kdspeech.report.table import Cell, Table
 
 
@@ -21,9 +27,9 @@ def distillation_table(experiment: AsrExperiment) -> Table:
     students = {s: found for s in experiment.network_systems if (found := _settings(experiment, s))}
     names = {network_id(facts.folder): base for base, facts in experiment.networks.items()}
     splits = experiment.splits[::-1]
-    found = {split: [over_seeds(experiment, s, split) for s in students] for split in splits}
+    found = {split: [_wer(experiment, s, split) for s in students] for split in splits}
     header = ["student", "teacher", "q", "T", "top k", "bytes a frame"]
-    header += [*(f"WER {split}" for split in splits), "against", "change, %", "P(better)"]
+    header += [*(f"WER {split}" for split in splits), "against", f"its WER {splits[0]}", *CHANGE]
     rows = [
         [
             *_how_cells(system, settings, names),
@@ -35,7 +41,7 @@ def distillation_table(experiment: AsrExperiment) -> Table:
     note = (
         "L = L_KD + q L_CE with the teacher's posteriors at temperature T, the k largest of each "
         f"frame stored. Change and P(better): {splits[0]}, against the same network without a "
-        "teacher, paired over utterances and seeds."
+        f"teacher, paired over utterances and seeds. {WHICH_SEEDS}"
     )
     return Table("Frame-level distillation", header, rows, labels=2, note=note)
 
@@ -58,7 +64,14 @@ def _how_cells(system: str, settings: dict, names: dict[str, str]) -> list[Cell]
     return [Cell(system), Cell(", ".join(teachers)), *map(Cell, texts)]
 
 
+def _wer(experiment: AsrExperiment, system: str, split: str) -> SeededWer | None:
+    """Of the seeds that are compared with the twin's."""
+    seeds = common_seeds(experiment, system, SystemName.parse(system).untrained, split)
+    return over_seeds(experiment, system, split, seeds)
+
+
 def _twin_cells(experiment: AsrExperiment, system: str, split: str) -> list[Cell]:
     twin = SystemName.parse(system).untrained
-    found = compare(experiment, system, twin, split, paired=True)
-    return [Cell(twin), *(change_cells(found) if found else [Cell("not run"), Cell("")])]
+    found = compare(experiment, system, twin, split)
+    wer = f"{found.b.value:.2f}" if found else "not run"
+    return [Cell(twin), Cell(wer), *change_cells(found)]

@@ -4,8 +4,18 @@ from kdspeech.report.asr import AsrExperiment
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import against, chosen_on, reference_wer
 from kdspeech.report.gates import GateOpening
-from kdspeech.report.seeds import Comparison, SeededWer, compare, over_seeds
+from kdspeech.report.seeds import Comparison, SeededWer, common_seeds, compare, over_seeds
 from kdspeech.report.table import Cell, Table
+
+CHANGE = ("change, %", "P(better)", "seeds")
+"""Header of `change_cells`."""
+
+WHICH_SEEDS = (
+    "Seeds: those that both systems have, seed k beside seed k, and both WERs are of these alone; "
+    "2 : 1, two of the first and one of the second, where they have none in common or one is "
+    "Gaussian, which has none."
+)
+"""Of tables that compare systems, for their notes."""
 
 
 def networks_table(experiment: AsrExperiment) -> Table:
@@ -74,14 +84,14 @@ def adaptation_table(experiment: AsrExperiment) -> Table:
     systems = [s for s in experiment.network_systems if SystemName.parse(s).adaptation]
     systems = [s for s in systems if experiment.row(s, split)]
     bases = [SystemName.parse(system).base for system in systems]
-    header = ["network", "loss", "update", f"SI {split}", f"SD {split}", "change, %", "P(better)"]
+    header = ["network", "loss", "update", f"SI {split}", f"SD {split}", *CHANGE]
     header += [f"{pass_} {other}" for other in experiment.splits[:-1] for pass_ in ("SI", "SD")]
     rows = [_adaptation_cells(experiment, system) for system in systems]
     breaks = frozenset(i for i in range(1, len(bases)) if bases[i] != bases[i - 1])
     note = (
         "SI: speaker-independent, the first pass; SD: after adaptation to each speaker, without "
         "supervision where the recipe says nothing else. P(better): of SD against SI, paired over "
-        "utterances and seeds. WER in %, with 95 % intervals as above."
+        "utterances and the seeds that were adapted. WER in %, with 95 % intervals as above."
     )
     return Table("Speaker adaptation", header, rows, labels=3, note=note, breaks=breaks)
 
@@ -90,17 +100,17 @@ def _adaptation_cells(experiment: AsrExperiment, system: str) -> list[Cell]:
     name, others = SystemName.parse(system), experiment.splits[:-1]
     update, loss = name.update
     before, after = _pair(experiment, system, experiment.splits[-1])
-    found = compare(experiment, system, name.base, experiment.splits[-1], paired=True)
-    change = change_cells(found) if found else [Cell(""), Cell("")]
-    cells = [Cell(name.base), Cell(loss), Cell(update), _plain(before), wer_cell(after), *change]
+    found = compare(experiment, system, name.base, experiment.splits[-1])
+    cells = [Cell(name.base), Cell(loss), Cell(update), _plain(before), wer_cell(after)]
+    cells += change_cells(found)
     return cells + [_plain(wer) for split in others for wer in _pair(experiment, system, split)]
 
 
 def _pair(experiment: AsrExperiment, system: str, split: str) -> list[SeededWer | None]:
-    """The network's WER before and after adaptation, of the seeds that were adapted."""
-    seeds = experiment.seeds(system, split)
-    names = (SystemName.parse(system).base, system)
-    return [over_seeds(experiment, name, split, seeds) for name in names]
+    """The network's WER before and after adaptation, of the seeds that have both."""
+    base = SystemName.parse(system).base
+    seeds = common_seeds(experiment, system, base, split)
+    return [over_seeds(experiment, name, split, seeds) for name in (base, system)]
 
 
 def _plain(wer: SeededWer | None) -> Cell:
@@ -125,9 +135,13 @@ def gates_table(gates: dict[str, list[GateOpening]]) -> Table:
     return Table("Gates by layer", header, rows, note=note, breaks=breaks)
 
 
-def change_cells(found: Comparison) -> list[Cell]:
-    """The relative change of the WER, and P(better)."""
-    return [Cell(f"{found.change:+.1f}"), Cell(f"{found.p_better:.3f}")]
+def change_cells(found: Comparison | None) -> list[Cell]:
+    """The relative change of the WER, P(better), and on how many seeds; empty of None."""
+    if found is None:
+        return [Cell("")] * len(CHANGE)
+    first, second = len(found.a.per_seed), len(found.b.per_seed)
+    seeds = str(first) if found.paired else f"{first} : {second}"
+    return [Cell(f"{found.change:+.1f}"), Cell(f"{found.p_better:.3f}"), Cell(seeds)]
 
 
 def _note(experiment: AsrExperiment, systems: list[str]) -> str:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from kdspeech.config import Config
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import AsrExperiment
-from kdspeech.report.asr_network_tables import change_cells
+from kdspeech.report.asr_network_tables import CHANGE, WHICH_SEEDS, change_cells
 from kdspeech.report.seeds import SeededWer, compare, over_seeds
 from kdspeech.report.table import Cell, Table
 
@@ -45,27 +45,23 @@ def read_claims(path: str | Path) -> list[Claim]:
 def claims_table(experiment: AsrExperiment, claims: list[Claim]) -> Table:
     """Each claim with both WERs on the last split, the relative change, and P(better)."""
     split = experiment.splits[-1]
-    header = ["claim", "system", "against", f"WER {split}", "against", "change, %", "P(better)"]
+    header = ["claim", "system", "against", f"WER {split}", "against", *CHANGE]
     note = (
-        "P(better): share of 10,000 bootstrap replicates over utterances, the same for both "
-        "systems, and over seeds, in which the first one's WER is lower; a tie counts one half. "
-        "Nothing is corrected for the number of claims."
+        f"{WHICH_SEEDS} P(better): share of 10,000 bootstrap replicates over utterances, the same "
+        "for both systems, and over seeds, in which the first one's WER is lower; a tie counts one "
+        "half. Nothing is corrected for the number of claims."
     )
     rows = [_claim_cells(experiment, claim, split) for claim in claims]
     return Table(f"Claims, paired on {split}", header, rows, labels=3, note=note)
 
 
 def _claim_cells(experiment: AsrExperiment, claim: Claim, split: str) -> list[Cell]:
-    cells = [Cell(claim.claim), Cell(claim.better), Cell(claim.than)]
+    names = claim.better, claim.than
+    cells = [Cell(claim.claim), *map(Cell, names)]
     found = compare(experiment, claim.better, claim.than, split)
-    if found:
-        return [*cells, _wer(found.a), _wer(found.b), *change_cells(found)]
-    wers = [over_seeds(experiment, system, split) for system in (claim.better, claim.than)]
-    return [*cells, *map(_wer, wers), Cell(""), Cell("")]
+    wers = (found.a, found.b) if found else (over_seeds(experiment, s, split) for s in names)
+    return [*cells, *map(_wer, wers), *change_cells(found)]
 
 
 def _wer(wer: SeededWer | None) -> Cell:
-    if wer is None:
-        return Cell("not run")
-    seeds = len(wer.per_seed)
-    return Cell(f"{wer.value:.2f}", detail=f"({seeds} seeds)" if seeds > 1 else "")
+    return Cell(f"{wer.value:.2f}" if wer else "not run")

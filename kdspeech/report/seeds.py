@@ -1,8 +1,8 @@
 """Word error rates over seeds, and two systems beside each other, by bootstrap.
 
 As for accuracies (kdspeech.report.accuracy): every seed of every system hears the same utterances,
-so both are resampled. Two systems are compared on the same resampled utterances; seeds, of which
-they may have different numbers, are resampled for each, or together where they belong together.
+so both are resampled. Two systems are compared on the same resampled utterances and on the seeds
+that both have, resampled together. Where there are none, all seeds of each are, for each by itself.
 """
 
 from collections.abc import Collection
@@ -91,7 +91,7 @@ def p_better(a: list[WerScore], b: list[WerScore], paired: bool = False) -> floa
 
     Args:
         a, b: of each seed.
-        paired: seed k of a belongs to seed k of b.
+        paired: of the same seeds, which are resampled together.
     Raises:
         InputError: the two were scored on different references.
     """
@@ -105,31 +105,38 @@ _TIE = 1e-4  # in %: replicates are sums in float32
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on a split: `change` of the WER from b to a in % of b's, and P(a better)."""
+    """Two systems on a split: `change` of the WER from b to a in % of b's, and P(a better).
+
+    `paired`: both WERs are over the same seeds, seed k of a beside seed k of b.
+    """
 
     a: SeededWer
     b: SeededWer
     change: float
     p_better: float
+    paired: bool
 
 
-def compare(
-    experiment: AsrExperiment, a: str, b: str, split: str, paired: bool = False
-) -> Comparison | None:
-    """Compares system a with b; None where one was not scored.
+def common_seeds(experiment: AsrExperiment, a: str, b: str, split: str) -> set[int] | None:
+    """The seeds on which two systems are compared: those that both have.
 
-    Args:
-        experiment, a, b, split: what to compare.
-        paired: seed k of a was made of seed k of b; the seeds that both have are compared.
+    None, all of each, where there are none, or where one is a Gaussian system: it has no seed.
+    """
+    if {a, b} & set(experiment.gaussian_systems):
+        return None
+    return set(experiment.seeds(a, split)) & set(experiment.seeds(b, split)) or None
+
+
+def compare(experiment: AsrExperiment, a: str, b: str, split: str) -> Comparison | None:
+    """Compares system a with b on their common seeds; None where one was not scored.
+
     Raises:
         InputError: scoring files are gone, or the two were scored on different references.
     """
-    only = None
-    if paired:
-        only = experiment.seeds(a, split).keys() & experiment.seeds(b, split).keys()
+    only = common_seeds(experiment, a, b, split)
     found = [over_seeds(experiment, system, split, only) for system in (a, b)]
     if None in found:
         return None
     scores = [read_scores(experiment, system, split, only) for system in (a, b)]
     change = 100 * (found[0].value / found[1].value - 1) if found[1].value else float("nan")
-    return Comparison(*found, change, p_better(*scores, paired))
+    return Comparison(*found, change, p_better(*scores, only is not None), only is not None)

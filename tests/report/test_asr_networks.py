@@ -20,7 +20,7 @@ from kdspeech.report.asr_network_plots import gains_by_speaker, learning_curves,
 from kdspeech.report.asr_network_tables import adaptation_table, networks_table
 from kdspeech.report.asr_networks import SystemName
 from kdspeech.report.asr_tables import cost_table, summarise, wer_table
-from kdspeech.report.claims import claims_table, read_claims
+from kdspeech.report.claims import Claim, claims_table, read_claims
 from kdspeech.report.gates import gate_openings, load_gates
 from kdspeech.report.seeds import over_seeds, p_better
 
@@ -82,8 +82,10 @@ def test_students_of_posteriors_stand_beside_their_twin(experiment):
     assert column(table, "teacher") == ["hdnn8_smbr, not here"]
     cells = [column(table, name)[0] for name in ("q", "T", "top k", "bytes a frame", "against")]
     assert cells == ["0.2", "1", "5", "22", "hdnn4"]
-    # Only the seed that both have: 36 errors against 42.
-    assert column(table, "change, %") == ["-14.3"] and column(table, "WER test") == ["38.00"]
+    # Only the seed that both have: 36 errors against 42, on dev 42.
+    cells = [column(table, f"{name} test")[0] for name in ("WER", "its WER")]
+    assert cells == ["36.00", "42.00"] and column(table, "WER dev") == ["42.00"]
+    assert column(table, "change, %") == ["-14.3"] and column(table, "seeds") == ["1"]
 
 
 def test_gaussian_tables_hold_no_network(experiment):
@@ -137,6 +139,7 @@ def test_adaptation_compares_the_seeds_that_were_adapted(experiment):
     assert column(table, "SI test") == ["38.00", "36.00", "36.00"]
     assert column(table, "SD test") == ["33.00", "40.00", "35.00"]
     assert column(table, "change, %") == ["-13.2", "+11.1", "-2.8"]
+    assert column(table, "seeds") == ["2", "1", "1"]
     assert [column(table, f"{kind} dev") for kind in ("SI", "SD")] == [
         ["43.00", "42.00", "42.00"],
         ["39.00", "42.00", "41.00"],
@@ -169,12 +172,42 @@ def claims(tmp_path):
 def test_claims_have_both_systems_and_say_what_was_not_run(experiment, claims):
     table = claims_table(experiment, read_claims(claims))
     assert [[cell.text for cell in row] for row in table.rows][1:] == [
-        ["networks beat Gaussians", "dnn4", "mono", "44.00", "60.00", "-26.7", "1.000"],
-        ["MMI helps", "hdnn8_mmi", "hdnn8", "not run", "38.00", "", ""],
+        ["networks beat Gaussians", "dnn4", "mono", "44.00", "60.00", "-26.7", "1.000", "1 : 1"],
+        ["MMI helps", "hdnn8_mmi", "hdnn8", "not run", "38.00", "", "", ""],
     ]
-    first = table.rows[0]
-    assert [cell.text for cell in first[3:6]] == ["38.00", "42.00", "-9.5"]
-    assert first[3].detail == "(2 seeds)" and 0.9 < float(first[6].text) < 1
+    # The first seed of both, 36 errors and 42; the second one has no counterpart.
+    assert [cell.text for cell in table.rows[0][3:6]] == ["36.00", "42.00", "-14.3"]
+    assert table.rows[0][7].text == "1"
+
+
+def claimed(experiment, better, than):
+    """The numbers of a claim: both WERs, change, P(better), seeds."""
+    table = claims_table(experiment, [Claim(claim="", better=better, than=than)])
+    return [cell.text for cell in table.rows[0][3:]]
+
+
+def test_systems_are_compared_on_the_seeds_that_both_have(experiment):
+    student = "hdnn4_kd_q02_t1"
+    wer, other, change, _, seeds = claimed(experiment, f"{student}.gates_ce", student)
+    assert (wer, other, change, seeds) == ("33.00", "38.00", "-13.2", "2")
+    wer, other, change, _, seeds = claimed(experiment, student, f"{student}.lhuc_ce")
+    assert (wer, other, change, seeds) == ("36.00", "35.00", "+2.9", "1")
+    # A Gaussian system has no seed to be paired with.
+    assert claimed(experiment, student, "mono") == ["38.00", "60.00", "-36.7", "1.000", "2 : 1"]
+
+
+def test_common_seeds_are_resampled_together_and_others_apart(tmp_path):
+    for name in ("a4", "a4_seed1", "b4", "b4_seed1", "c4_seed2", "c4_seed3"):
+        networks.write_network(tmp_path / name, "DNN-H4-L3")
+    errors = {"a4": 20, "a4_seed1": 40, "b4": 30, "b4_seed1": 50, "c4_seed2": 30, "c4_seed3": 50}
+    for system, count in errors.items():
+        networks.add_score(tmp_path, system, "test", heard(count))
+    experiment = read_asr(tmp_path)
+    # Seed by seed a is 10 points better; of the four ways to set one seed beside another, three.
+    assert claimed(experiment, "a4", "b4") == ["30.00", "40.00", "-25.0", "1.000", "2"]
+    wer, other, change, p, seeds = claimed(experiment, "a4", "c4")
+    assert (wer, other, change, seeds) == ("30.00", "40.00", "-25.0", "2 : 2")
+    assert float(p) == pytest.approx(0.75, abs=0.02)
 
 
 @pytest.mark.parametrize(
