@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from kdspeech.config import Config, load_config, save_config
+from kdspeech.config import Config, has_section, load_config, save_config
 from kdspeech.io.errors import InputError
 
 
@@ -69,3 +69,56 @@ def test_bad_overrides(tmp_path, override):
 def test_an_unknown_key_that_was_set_is_named_as_set_not_as_in_the_file(tmp_path):
     with pytest.raises(InputError, match=r"^--set: inner\.rat: unknown key"):
         load_config(Outer, write(tmp_path, "words: [a]"), ["inner.rat=3"])
+
+
+class Deep(Config):
+    words: list[str]
+    inner: Inner = Inner()
+    sections: dict[str, dict[str, int]] = {}
+
+
+def write_all(folder, **texts):
+    """Writes NAME.yaml of each text; returns the last one."""
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder / f"{name}.yaml"
+
+
+def test_a_file_says_only_in_what_it_differs_from_the_one_it_extends(tmp_path):
+    (tmp_path / "sub").mkdir()
+    base = "words: [a, b]\ninner: {rate: 2}\nsections: {x: {p: 1, q: 2}, y: {p: 3}}"
+    write_all(tmp_path, base=base, middle="extends: base.yaml\nsections: {x: {q: 5}, z: {p: 6}}")
+    last = write_all(tmp_path / "sub", last="extends: ../middle.yaml\nwords: [c]\ninner: {rate: 7}")
+    config = load_config(Deep, last, ["sections.y.p=8"])
+    assert config.words == ["c"] and config.inner.rate == 7
+    assert config.sections == {"x": {"p": 1, "q": 5}, "y": {"p": 8}, "z": {"p": 6}}
+    assert "extends" not in save_config(config) and "p: 6" in save_config(config)
+    assert has_section(last, "sections") and not has_section(last, "extends")
+
+
+@pytest.mark.parametrize(
+    "base, variant, overrides, message",
+    [
+        ("words: [a]\ninner: {rat: 1}", "inner: {rate: 2}", [], r"base\.yaml: inner\.rat: unknown"),
+        ("words: [a]\ninner: {rate: 1}", "inner: {rat: 2}", [], r"variant\.yaml: inner\.rat: unk"),
+        ("words: [a]\nspeed: 1", "inner: {rate: 2}", [], r"base\.yaml: speed: unknown key"),
+        ("words: [a]", "inner: {rate: fast}", [], r"variant\.yaml: inner\.rate: .*number"),
+        ("words: [a]\ninner: {rate: fast}", "inner: {rate: slow}", [], r"variant\..*'slow'"),
+        ("words: [a]\ninner: {rat: 1}", "", ["inner.rat=2"], r"^--set: inner\.rat: unknown"),
+        ("inner: {rate: 1}", "inner: {rate: 2}", [], r"variant\.yaml: words: this key is needed"),
+        ("- a", "words: [a]", [], r"base\.yaml: expected `key: value` lines"),
+        ("extends: none.yaml", "words: [a]", [], r"base\.yaml: extends: none\.yaml: no such file"),
+        ("extends: [c]", "words: [a]", [], r"base\.yaml: extends: \['c'\]: no such file"),
+        (
+            "extends: variant.yaml",
+            "words: [a]",
+            [],
+            r"base\.yaml: extends: variant\.yaml extends t",
+        ),
+        ("extends: base.yaml", "words: [a]", [], r"base\.yaml: extends: base\.yaml extends this"),
+    ],
+)
+def test_errors_of_a_file_that_extends_another(tmp_path, base, variant, overrides, message):
+    path = write_all(tmp_path, base=base, variant=f"extends: base.yaml\n{variant}")
+    with pytest.raises(InputError, match=message):
+        load_config(Outer, path, overrides)

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from kdspeech.acoustic import DnnConfig, SequenceConfig
+from kdspeech.adapt import AdaptConfig
+from kdspeech.config import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     *("mono.num_iters=4", "mono.tot_gauss=150", "tri2b.dim=20"),
@@ -33,6 +37,22 @@ def run(recipe: str, *arguments: str, cwd: Path = ROOT, script: str = "run.sh"):
         text=True,
         check=False,
     )
+
+
+def test_configurations_of_networks_are_read():
+    models = {"dnn": DnnConfig, "sequence": SequenceConfig, "adapt": AdaptConfig}
+    for name, model in models.items():
+        paths = list(ROOT.glob(f"egs/*/conf/**/{name}*.yaml"))
+        assert len(paths) > 3
+        for path in paths:
+            load_config(model, path)
+
+
+def test_a_variant_is_the_other_file_but_for_what_it_says():
+    conf = ROOT / "egs/speechocean762/conf"
+    plain, wide = (load_config(DnnConfig, conf / f"{name}.yaml") for name in ("dnn", "dnn_h512"))
+    assert (wide.train.epochs, wide.network.dropout) == (5, 0.1)
+    assert wide.train.model_copy(update={"epochs": plain.train.epochs}) == plain.train
 
 
 @pytest.fixture(scope="module")
