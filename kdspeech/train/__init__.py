@@ -4,7 +4,8 @@ from kdspeech.io.record import read_metrics
 from kdspeech.train.augment import spec_augment
 from kdspeech.train.checkpoint import load_weights
 from kdspeech.train.config import TrainConfig
-from kdspeech.train.loop import DivergedError, fit, shard
+from kdspeech.train.divergence import DivergedError
+from kdspeech.train.loop import fit, shard
 
 __all__ = [
     "DivergedError",

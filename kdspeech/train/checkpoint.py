@@ -107,23 +107,28 @@ def seed_all(seed: int) -> None:
 
 
 def check_same_run(path: Path, saved: dict, now: dict) -> None:
-    """Raises InputError naming each setting in which a checkpoint's run is not this one.
-
-    An option of training that is newer than the checkpoint had its default's effect.
-    """
-    defaults = {"train": TrainConfig().model_dump(mode="json")}
-    saved, now = _flatten(defaults) | _flatten(saved), _flatten(now)
-    free = {f"train.{key}" for key in FREE_ON_RESUME}
-    different = [
-        f"{key} was {saved.get(key, 'not set')}, is {now.get(key, 'not set')}"
-        for key in sorted(saved.keys() | now.keys())
-        if key not in free and saved.get(key) != now.get(key)
-    ]
+    """Raises InputError naming each setting in which a checkpoint's run is not this one."""
+    different = differences(saved, now)
     if different:
         raise InputError(
             f"{path} is of a run with other settings: {'; '.join(different)} "
             "(set them back to go on, or choose a new directory)"
         )
+
+
+def differences(saved: dict, now: dict) -> list[str]:
+    """In words, each setting in which a saved run is not this one; those without effect are free.
+
+    An option of training that is newer than the saved run had its default's effect.
+    """
+    defaults = {"train": TrainConfig().model_dump(mode="json")}
+    saved, now = _flatten(defaults) | _flatten(saved), _flatten(now)
+    free = {f"train.{key}" for key in FREE_ON_RESUME}
+    return [
+        f"{key} was {saved.get(key, 'not set')}, is {now.get(key, 'not set')}"
+        for key in sorted(saved.keys() | now.keys())
+        if key not in free and saved.get(key) != now.get(key)
+    ]
 
 
 def _flatten(values: dict, prefix: str = "") -> dict:

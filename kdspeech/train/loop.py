@@ -23,13 +23,15 @@ from kdspeech.io.record import write_config, write_metrics
 from kdspeech.progress import progress_bar
 from kdspeech.train import checkpoint, record
 from kdspeech.train.config import TrainConfig
+from kdspeech.train.divergence import (
+    DIVERGED,
+    DivergedError,
+    check_not_diverged,
+    note_divergence,
+)
 from kdspeech.train.precision import multiplies_bf16
 from kdspeech.train.record import log
 from kdspeech.train.schedules import check_schedule, lr_factor, newbob_drop
-
-
-class DivergedError(InputError):
-    """A training whose loss is no longer finite."""
 
 
 @dataclass
@@ -86,7 +88,8 @@ def fit(
 
     Written to `directory`: last.pt (at each epoch's end), best.pt, metrics.jsonl, config.yaml,
     train.log and TensorBoard events. If last.pt is there, the run goes on from it and, on a CPU
-    with the same number of threads, ends with the same bits as a run that was never stopped.
+    with the same number of threads, ends with the same bits as a run that was never stopped. A run
+    that diverges leaves diverged.json, and with the same settings diverges at once from then on.
 
     Under torchrun every process calls `fit`; gradients and metrics are averaged over them, rank 0
     writes. `train_batches` then gives this process's part of each batch (see `shard`).
@@ -110,8 +113,9 @@ def fit(
       rows of metrics.jsonl: epoch, step, lr, seconds, train_*, dev_*.
 
     Raises:
+      DivergedError: the loss is not finite, now or when these settings were tried before.
       InputError: last.pt is of a run with other settings, another process trains in the directory,
-        the loss is not finite, or `config` does not fit the data or the machine.
+        or `config` does not fit the data or the machine.
     """
     directory = Path(directory)
     fabric = _make_fabric(config)
@@ -223,6 +227,7 @@ def _open_records(run: _Run, stack: contextlib.ExitStack, progress: bool) -> Non
         leftover.unlink()
     state, config = run.state, run.config
     if state.step == 0:
+        (run.directory / DIVERGED).unlink(missing_ok=True)  # of other settings
         write_config(run.directory / "config.yaml", run.settings)
         kind = "bfloat16" if config.bf16 else "float32"
         log.info("%d epochs to train, products in %s", config.epochs, kind)
@@ -270,11 +275,13 @@ def _train_step(run: _Run, batch: Any, loss_fn: Callable, epochs: float) -> None
     loss, metrics = loss_fn(run.wrapped, run.fabric.to_device(batch))
     value = loss.item()
     if not math.isfinite(value):
-        raise DivergedError(
+        error = DivergedError(
             f"{run.directory}: the loss is {value} in epoch {state.epoch + 1}, step "
             f"{state.epoch_step + 1} (rate {rate:g}); lower lr, set grad_clip or warmup_epochs. "
             "Checkpoints up to here are kept"
         )
+        note_divergence(run.directory, error, run.settings)
+        raise error
     run.fabric.backward(loss)
     if config.grad_clip:
         run.fabric.clip_gradients(run.wrapped, run.optimizer, max_norm=config.grad_clip)
@@ -401,6 +408,7 @@ def _save_last(run: _Run) -> None:
 
 
 def _resume(run: _Run) -> None:
+    check_not_diverged(run.directory, run.settings)
     path = run.directory / "last.pt"
     if not path.exists():
         return

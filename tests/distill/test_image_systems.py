@@ -81,6 +81,15 @@ def test_systems_are_trained_and_stand_in_their_tables(trained):
     assert f"| 99.50 | {gap:+.2f} |" in text and "| diverges |" in text
 
 
+def test_a_system_that_diverged_is_not_begun_again(trained):
+    log = trained.run(0).folder / "wild" / "train.log"
+    stamp = log.stat().st_mtime_ns
+    (wild,) = trained.config.systems_of(["wild"])
+    trained.finish(0, wild)
+    assert log.stat().st_mtime_ns == stamp
+    assert "So it ended before" in score(trained, "wild")["diverged"]
+
+
 def test_without_a_dev_set_the_last_epoch_is_kept(trained):
     run = trained.run(0)
     best = torch.load(run.folder / "student" / "best.pt", weights_only=True)

@@ -9,7 +9,7 @@ from tiny_run import STEPS
 from torch import nn
 
 from kdspeech.io.errors import InputError
-from kdspeech.train import TrainConfig, fit, read_metrics, shard
+from kdspeech.train import DivergedError, TrainConfig, fit, read_metrics, shard
 from kdspeech.train.loop import make_optimizer, update_average
 
 
@@ -99,6 +99,44 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value, tmp_pa
     assert all(p.isfinite().all() for p in model.parameters())
     assert torch.load(tmp_path / "last.pt", weights_only=True)["state"]["epoch"] == 1
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+
+
+def diverging(at, calls):
+    """A loss that is nan in a call; `calls` gets one item more in each."""
+
+    def loss(model, batch):
+        calls.append(None)
+        number, metrics = tiny_run.loss_fn(model, batch)
+        return (number * float("nan") if len(calls) == at else number), metrics
+
+    return loss
+
+
+def test_a_run_that_diverged_is_not_trained_again(tmp_path):
+    calls, path = [], tmp_path / "diverged.json"
+    with pytest.raises(DivergedError, match=r"epoch 2, step 3 \(rate"):
+        fit_tiny(tmp_path, loss=diverging(STEPS + 3, calls))
+    for train in ({}, {"tensorboard": True}):
+        with pytest.raises(
+            DivergedError, match=r"epoch 2, step 3 \(rate.*diverged.json to try again"
+        ):
+            fit_tiny(tmp_path, loss=diverging(0, calls), train=train)
+    assert len(calls) == STEPS + 3 and "epoch 2, step 3" in path.read_text()
+    with pytest.raises(InputError, match="last.pt is of .*train.lr was 0.05, is 0.01"):
+        fit_tiny(tmp_path, train={"lr": 0.01})
+    path.unlink()  # it goes on from the end of epoch 1
+    result = fit_tiny(tmp_path, loss=diverging(0, calls := []))
+    assert len(calls) == 3 * STEPS and result["epochs"] == 4 and not path.exists()
+
+
+def test_with_other_settings_a_run_that_diverged_begins_anew(tmp_path):
+    with pytest.raises(DivergedError, match="epoch 1, step 2"):
+        fit_tiny(tmp_path, loss=diverging(2, []), identity={"pack": "a"})
+    fit_tiny(tmp_path, train={"epochs": 1}, identity={"pack": "b"})
+    assert not (tmp_path / "diverged.json").exists()
+    (tmp_path / "diverged.json").write_text("{}")
+    with pytest.raises(InputError, match="diverged.json: damaged .*; remove it"):
+        fit_tiny(tmp_path)
 
 
 def test_weight_averaging_is_what_is_evaluated_and_kept(tmp_path):
