@@ -228,6 +228,10 @@ def align(
         Path | None,
         typer.Option(help="Adapt features by this directory's trans.*.", show_default=False),
     ] = None,
+    adapted: Annotated[
+        Path | None,
+        typer.Option(help="Speakers' weights, by `kds adapt`.", show_default=False),
+    ] = None,
     nj: Nj = 1,
     scheduler: Scheduler = None,
 ) -> None:
@@ -235,7 +239,8 @@ def align(
     from kdspeech import gmm
 
     options, jobs = _fill(gmm.AlignOptions, ctx.params), _fill(gmm.Jobs, ctx.params)
-    more = transform_dir, model_reader(src_dir)
+    settings = {"adapted": str(adapted)} if adapted else {}
+    more = transform_dir, model_reader(src_dir, adapted), settings
     _run(ali_dir, gmm.align, data_dir, lang_dir, src_dir, ali_dir, options, jobs, *more)
 
 

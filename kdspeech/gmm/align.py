@@ -1,7 +1,9 @@
 """Alignments of data with a trained model, as Kaldi's steps/align_si.sh and align_fmllr.sh."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.gmm import passes
@@ -27,6 +29,7 @@ def align(
     jobs: Jobs | None = None,
     transform_dir: str | os.PathLike | None = None,
     read_model: ReadModel = read_gmm,
+    settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Aligns data with a model of deltas or LDA+MLLT features, or of features that are adapted by
     transforms which are there.
@@ -40,12 +43,15 @@ def align(
         jobs: Jobs.
         transform_dir: with the speakers' transforms, trans.*; they are copied. None: there are
             none.
-        read_model: kdspeech.acoustic.read_model where the model may be a network.
+        read_model: kdspeech.acoustic.read_model where the model may be a network. A SpeakerModel
+            is given each speaker's name before the utterances.
+        settings: more of what config.yaml is to say.
     Raises:
         InputError: the directories do not fit, or no utterance can be aligned.
     """
     options = options or AlignOptions()
-    settings = {"options": options, "transform_dir": str(transform_dir or "")}
+    own = {"options": options, "transform_dir": str(transform_dir or "")}
+    settings = own | dict(settings or {})
     session = Session(data_dir, lang_dir, ali_dir, jobs, src_dir, read_model, settings)
     check_adapted(src_dir, session.source_model, transform_dir is not None)
     if transform_dir:

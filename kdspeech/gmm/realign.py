@@ -11,7 +11,7 @@ from kdspeech.gmm.options import AlignOptions
 from kdspeech.gmm.store import FrameStore, GraphStore
 from kdspeech.gmm.training_graph import TrainingGraph, transition_costs
 from kdspeech.graph import Lang, TrainingGraphs
-from kdspeech.hmm import DecisionTree, ScoringModel
+from kdspeech.hmm import DecisionTree, ScoringModel, SpeakerModel
 from kdspeech.io.errors import InputError
 
 
@@ -24,6 +24,7 @@ class AlignReport:
         frames, log_like: of them; the log-likelihood without scales, acoustic only.
         retried: utterances that took the wider beam.
         failed: utterance -> why it has none.
+        unadapted: speaker -> why a SpeakerModel has no weights for it.
     """
 
     aligned: int = 0
@@ -31,11 +32,13 @@ class AlignReport:
     log_like: float = 0.0
     retried: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    unadapted: dict[str, str] = field(default_factory=dict)
 
     def __iadd__(self, other: "AlignReport") -> "AlignReport":
         for name in ("aligned", "frames", "log_like", "retried"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failed |= other.failed
+        self.unadapted |= other.unadapted
         return self
 
 
@@ -80,22 +83,32 @@ def realign(
 
     Args:
         folder: of the split.
-        model: AcousticModel or another ScoringModel.
+        model: AcousticModel or another ScoringModel; a SpeakerModel with each speaker's weights.
         options: AlignOptions.
         feats: which features.
         silence: the phone that `boost_silence` is for.
     """
-    store, report = FrameStore(folder), AlignReport()
+    store, report, speaker = FrameStore(folder), AlignReport(), None
     aligner = _Aligner(model, options, silence)
     graphs, array = GraphStore(folder), store.array(feats)
     with store.new_alignment() as tids:
         for i, utt in enumerate(store.utterances):
             frames = store.frames(i)
+            if store.speakers[i] != speaker:
+                speaker = store.speakers[i]
+                _use_speaker(model, speaker, report)
             try:
                 tids[frames] = aligner(graphs[i], array[frames], utt, report)
             except InputError as error:
                 report.failed[utt] = str(error)
     return report
+
+
+def _use_speaker(model: ScoringModel, speaker: str, report: AlignReport) -> None:
+    """Gives a model the speaker's weights, where it has such."""
+    reason = model.use_speaker(speaker) if isinstance(model, SpeakerModel) else ""
+    if reason:
+        report.unadapted[speaker] = reason
 
 
 class _Aligner:

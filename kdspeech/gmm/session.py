@@ -214,6 +214,8 @@ class Session:
             len(report.failed),
         )
         _list("no alignment", report.failed)
+        for speaker, why in report.unadapted.items():
+            log.warning("speaker %s is not adapted: %s", speaker, why)
         report.failed |= self._problems
         self.report.alignment = report
 

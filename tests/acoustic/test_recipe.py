@@ -1,10 +1,13 @@
 """The stages on a small corpus: frames, training, decoding, realignment, training again."""
 
+import re
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from kdspeech.acoustic import Network, read_model
+from kdspeech.adapt import AdaptedNetwork
 from kdspeech.cli.main import app
 from kdspeech.data.datadir import DataDir
 from kdspeech.data.frames import FramePack
@@ -149,6 +152,39 @@ def test_decoding_with_an_adapted_network(trained, sat):
     assert before.keys() == after.keys()
     for utt, speaker in DataDir(sat.test).utt2spk.items():
         assert (before[utt].acoustic_cost == after[utt].acoustic_cost) == (speaker == other)
+
+
+def test_aligning_with_an_adapted_network(trained, sat):
+    pack, out = FramePack(trained / "frames"), trained / "adapted_train"
+    other = pack.speakers[0]
+    rest = [(u, s, pack[u]) for u, s in zip(pack.utts, pack.speakers, strict=True) if s != other]
+    FramePack.build(trained / "frames_rest", rest)
+    (trained / "adapt.yaml").write_text("{min_frames: 50, update: [gates, lhuc], held_out: 0}")
+    settings = ["--config", trained / "adapt.yaml", "--set", "train.lr=1.0"]
+    kds("adapt", trained / "frames_rest", sat.ali, trained / "hdnn", out, *settings)
+    command = ["align", sat.data, sat.lang, trained / "hdnn"]
+    options = ["--transform-dir", sat.ali, "--adapted", out]
+    for nj in (1, 2):
+        said = kds(*command, trained / f"sd_ali{nj}", *options, "--nj", nj)
+        assert said.count("is not adapted") == 1
+        assert f"speaker {other} is not adapted: unknown to {out}" in said
+    kds(*command, trained / "si_ali", "--transform-dir", sat.ali)
+    folders = [trained / name for name in ("sd_ali1", "sd_ali2", "si_ali")]
+    found, again, before = map(read_alignments, folders)
+    # The log says how well the paths are liked, each by its speaker's own network.
+    model, total = AdaptedNetwork(trained / "hdnn", out), 0.0
+    for utt, speaker in zip(pack.utts, pack.speakers, strict=True):
+        np.testing.assert_array_equal(found[utt], again[utt])
+        assert speaker != other or (found[utt] == before[utt]).all()
+        model.use_speaker(speaker)
+        pdfs = model.transitions.pdfs_of(found[utt])
+        total += model.log_likelihoods(pack[utt])[np.arange(len(pdfs)), pdfs].sum()
+    said = [(folder / "log/train.log").read_text() for folder in folders]
+    frames = sum(map(len, found.values()))
+    means = [float(re.search(r"log-likelihood (\S+) a frame", text)[1]) for text in said]
+    assert means[0] == pytest.approx(total / frames, abs=1e-4) and means[0] > means[2] + 0.001
+    assert means[0] == pytest.approx(means[1], abs=2e-4)
+    assert f"adapted: {out}" in (folders[0] / "config.yaml").read_text()
 
 
 def best_paths(folder, nj):
