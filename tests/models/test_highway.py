@@ -36,6 +36,17 @@ def test_a_layer_is_the_papers_equation():
     torch.testing.assert_close(model(x), model.output(second))
 
 
+def test_dropout_leaves_what_a_layer_carries_on():
+    torch.manual_seed(0)
+    model = HighwayDNN(5, 6, hidden=4, layers=2, dropout=0.5)
+    model.dropout.p = 1.0  # nothing new comes through
+    h = torch.rand(3, 4)
+    carry = torch.sigmoid(h @ model.gate.weight[4:].T)
+    torch.testing.assert_close(model.train().layer(1, h), h * carry)
+    new = torch.sigmoid(model.hidden[1](h)) * torch.sigmoid(h @ model.gate.weight[:4].T)
+    torch.testing.assert_close(model.eval().layer(1, h), new + h * carry)
+
+
 @pytest.mark.parametrize("gates,size", [("both", 32), ("transform", 16), ("constrained", 16)])
 def test_variants_of_the_gates(gates, size):
     model = HighwayDNN(5, 6, hidden=4, layers=3, gates=gates, gate_bias=-1.0)
