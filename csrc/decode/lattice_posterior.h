@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "decode/lattice.h"
+#include "decode/lattice_chain.h"
 #include "decode/lattice_path.h"
 
 namespace kdspeech {
@@ -19,7 +19,7 @@ struct AcousticScores {
 // What the transition ids are; the index is the transition id, at 0 nothing.
 struct TidTables {
   std::vector<int32_t> pdfs, phones;  // either may be empty where it is not needed
-  std::vector<bool> is_silence;       // of phones
+  std::vector<uint8_t> is_silence;    // as long as `phones`
 };
 
 enum class Accuracy {
@@ -59,26 +59,41 @@ struct LatticePosteriors {
 // `alignment`: the reference's transition ids, one for each frame of the lattice; null without
 // accuracy. Throws InputError where the frames of lattice, alignment and scores are not as many,
 // where the lattice is empty, or has a transition id or pdf that tables or scores lack.
-LatticePosteriors ComputePosteriors(const LatticeView& lattice, const AcousticScores& scores,
+LatticePosteriors ComputePosteriors(const TimedLattice& lattice, const AcousticScores& scores,
                                     const TidTables& tables, const std::vector<int32_t>* alignment,
                                     const PosteriorOptions& options);
 
-// As above, and instead of making entries adds their weights to `gradient`, (num_frames,
-// num_pdfs), by pdf.
-LatticePosteriors AccumulatePosteriors(const LatticeView& lattice, const AcousticScores& scores,
+// A matrix (num_frames, num_pdfs), to which `factor` times the weights are added.
+struct Gradient {
+  float* data;
+  int64_t num_frames, num_pdfs;
+  double factor = 1.0;
+};
+
+// As above, and instead of making entries adds their weights to `gradient`, by pdf.
+LatticePosteriors AccumulatePosteriors(const TimedLattice& lattice, const AcousticScores& scores,
                                        const TidTables& tables,
                                        const std::vector<int32_t>* alignment,
-                                       const PosteriorOptions& options, int64_t num_frames,
-                                       int64_t num_pdfs, float* gradient);
+                                       const PosteriorOptions& options, const Gradient& gradient);
+
+struct Teacher {
+  AcousticScores scores;
+  double weight;
+};
+
+// Distillation: the expectation of a path's log posterior by `scores`, over the weighted posteriors
+// of the teachers. Its derivative by the scaled log likelihoods, the posteriors of transition ids
+// by the teachers less those by `scores`, is added to `gradient`.
+double AccumulateDistillation(const TimedLattice& lattice, const AcousticScores& scores,
+                              const LatticeScales& scales, const std::vector<Teacher>& teachers,
+                              const LatticeScales& teacher_scales, const TidTables& tables,
+                              const Gradient& gradient);
 
 // The posterior probability of each arc.
-std::vector<double> ArcPosteriors(const LatticeView& lattice, const LatticeScales& scales);
-
-// The number of frames of the lattice's longest path.
-int32_t NumFrames(const LatticeView& lattice);
+std::vector<double> ArcPosteriors(const TimedLattice& lattice, const LatticeScales& scales);
 
 // Writes the acoustic cost of each arc (num_arcs) and final cost (num_states) by `scores`.
-void ScoreAcoustics(const LatticeView& lattice, const AcousticScores& scores,
+void ScoreAcoustics(const TimedLattice& lattice, const AcousticScores& scores,
                     const std::vector<int32_t>& tid_to_pdf, float* arc_costs, float* final_costs);
 
 }  // namespace kdspeech

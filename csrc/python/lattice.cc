@@ -209,6 +209,16 @@ PyLattice::PyLattice(Lattice lattice)
   SetView();
 }
 
+// Two threads at once may both count, which does no harm.
+std::shared_ptr<const TimedLattice> PyLattice::Timed() const {
+  std::shared_ptr<const TimedLattice> timed = std::atomic_load(&timed_);
+  if (!timed) {
+    timed = std::make_shared<const TimedLattice>(view_);
+    std::atomic_store(&timed_, timed);
+  }
+  return timed;
+}
+
 void PyLattice::SetView() {
   view_.num_states = static_cast<int32_t>(Size(finals_));
   view_.num_strings =
@@ -239,8 +249,9 @@ void PybindLattice(py::module_& module) {
       .def_property_readonly("tids", &PyLattice::Tids);
   m.attr("ARC_DTYPE") = py::dtype::of<LatticeArc>();
   m.attr("COST_DTYPE") = py::dtype::of<LatticeCost>();
-  m.def("lattice_state_times",
-        [](const PyLattice& lattice) { return ToArray(StateTimes(lattice.View())); });
+  m.def("lattice_state_times", [](const PyLattice& lattice) {
+    return ToArray(std::vector<int32_t>(lattice.Timed()->times));
+  });
   m.def("lattice_to_state_level", [](const PyLattice& lattice) {
     return Released([&] { return ToStateLevel(lattice.View()); });
   });

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "decode/lattice.h"
+#include "decode/lattice_chain.h"
 #include "python/pybind.h"
 
 namespace kdspeech {
@@ -23,6 +23,8 @@ class PyLattice {
   explicit PyLattice(Lattice lattice);  // takes over its memory; needs the GIL
 
   const LatticeView& View() const { return view_; }
+  // With its frames, which are counted once; to be called from any thread.
+  std::shared_ptr<const TimedLattice> Timed() const;
   pybind11::object Offsets() const { return offsets_; }
   pybind11::object Arcs() const { return arcs_; }
   pybind11::object Finals() const { return finals_; }
@@ -35,6 +37,7 @@ class PyLattice {
 
   pybind11::object offsets_, arcs_, finals_, final_strings_, string_offsets_, tids_;
   LatticeView view_;
+  mutable std::shared_ptr<const TimedLattice> timed_;
 };
 
 // A read-only array that owns the vector's memory.

@@ -1,6 +1,7 @@
 // Posteriors of lattices for Python: one lattice or many, over threads.
 #include "decode/lattice_posterior.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "feat/error.h"
@@ -32,11 +33,12 @@ std::vector<Integers> ToVectors(const std::vector<IntegerArray>& arrays) {
 TidTables MakeTables(const IntegerArray& pdfs, const IntegerArray& phones,
                      const Integers& silence_phones) {
   TidTables tables{ToVector(pdfs), ToVector(phones), {}};
-  for (const int32_t phone : silence_phones) {
-    if (phone < 0) throw py::value_error("silence phones: below 0");
-    if (phone >= static_cast<int64_t>(tables.is_silence.size()))
-      tables.is_silence.resize(phone + 1);
-    tables.is_silence[phone] = true;
+  if (std::any_of(silence_phones.begin(), silence_phones.end(), [](int32_t p) { return p < 0; })) {
+    throw py::value_error("silence phones: below 0");
+  }
+  for (const int32_t phone : tables.phones) {
+    const auto found = std::find(silence_phones.begin(), silence_phones.end(), phone);
+    tables.is_silence.push_back(found != silence_phones.end());
   }
   return tables;
 }
@@ -52,6 +54,19 @@ PosteriorOptions MakeOptions(const LatticeScales& scales, const std::string& acc
     throw py::value_error("no accuracy \"" + accuracy + "\": smbr or mpfe");
   }
   return options;
+}
+
+void CheckMatrix(const Matrix& matrix) {
+  if (matrix.ndim() != 2) throw py::value_error("a matrix (frames, pdfs) expected");
+}
+
+std::vector<AcousticScores> ToScores(const std::vector<Matrix>& matrices) {
+  std::vector<AcousticScores> scores;
+  for (const Matrix& matrix : matrices) {
+    CheckMatrix(matrix);
+    scores.push_back({matrix.data(), matrix.shape(0), matrix.shape(1)});
+  }
+  return scores;
 }
 
 // What belongs to the lattices of a batch; lists are empty or have one member for each lattice.
@@ -70,16 +85,10 @@ struct Batch {
     if (options.accuracy != Accuracy::kNone && alignments.empty() && !lattices.empty()) {
       throw py::value_error("accuracies need alignments of the references");
     }
-    for (const Matrix& matrix : loglikes) CheckMatrix(matrix);
-  }
-  static void CheckMatrix(const Matrix& matrix) {
-    if (matrix.ndim() != 2) throw py::value_error("a matrix (frames, pdfs) expected");
   }
   std::vector<AcousticScores> AllScores() const {
-    std::vector<AcousticScores> scores(lattices.size());
-    for (size_t i = 0; i < loglikes.size(); ++i) {
-      scores[i] = {loglikes[i].data(), loglikes[i].shape(0), loglikes[i].shape(1)};
-    }
+    std::vector<AcousticScores> scores = ToScores(loglikes);
+    scores.resize(lattices.size());
     return scores;
   }
   const Integers* Alignment(size_t i) const {
@@ -116,7 +125,7 @@ py::list PyPosteriors(const LatticeList& lattices, const TidTables& tables,
     py::gil_scoped_release release;
     ForEach(lattices.size(), num_threads, [&](size_t i) {
       results[i] =
-          ComputePosteriors(lattices[i]->View(), scores[i], tables, batch.Alignment(i), options);
+          ComputePosteriors(*lattices[i]->Timed(), scores[i], tables, batch.Alignment(i), options);
     });
   }
   py::list out;
@@ -127,38 +136,32 @@ py::list PyPosteriors(const LatticeList& lattices, const TidTables& tables,
   return out;
 }
 
-struct MutableMatrix {
-  float* data;
-  int64_t rows, columns;
-};
-
-std::vector<MutableMatrix> ToMutable(std::vector<Matrix>* matrices) {
-  std::vector<MutableMatrix> out;
+std::vector<Gradient> ToGradients(std::vector<Matrix>* matrices, double factor) {
+  std::vector<Gradient> out;
   for (Matrix& matrix : *matrices) {
-    Batch::CheckMatrix(matrix);
-    out.push_back({matrix.mutable_data(), matrix.shape(0), matrix.shape(1)});
+    CheckMatrix(matrix);
+    out.push_back({matrix.mutable_data(), matrix.shape(0), matrix.shape(1), factor});
   }
   return out;
 }
 
 // Adds to `gradients`; returns the log likelihoods, the accuracies and the graph costs.
 py::tuple PyGradients(const LatticeList& lattices, const TidTables& tables,
-                      const PosteriorOptions& options, std::vector<Matrix> gradients,
+                      const PosteriorOptions& options, std::vector<Matrix> gradients, double factor,
                       const std::vector<Matrix>& loglikes,
                       const std::vector<IntegerArray>& alignments, int num_threads) {
   const Batch batch{lattices, tables, options, loglikes, ToVectors(alignments)};
   batch.Check();
-  const std::vector<MutableMatrix> out = ToMutable(&gradients);
+  const std::vector<Gradient> out = ToGradients(&gradients, factor);
   if (out.size() != lattices.size()) throw py::value_error("a gradient for each lattice expected");
   const std::vector<AcousticScores> scores = batch.AllScores();
   const size_t size = lattices.size();
   std::vector<double> log_likelihoods(size), accuracies(size), graph_costs(size);
   {
     py::gil_scoped_release release;
-    ForEach(lattices.size(), num_threads, [&](size_t i) {
-      const LatticePosteriors result =
-          AccumulatePosteriors(lattices[i]->View(), scores[i], tables, batch.Alignment(i), options,
-                               out[i].rows, out[i].columns, out[i].data);
+    ForEach(size, num_threads, [&](size_t i) {
+      const LatticePosteriors result = AccumulatePosteriors(
+          *lattices[i]->Timed(), scores[i], tables, batch.Alignment(i), options, out[i]);
       log_likelihoods[i] = result.log_likelihood;
       accuracies[i] = result.accuracy;
       graph_costs[i] = result.graph_cost;
@@ -168,16 +171,49 @@ py::tuple PyGradients(const LatticeList& lattices, const TidTables& tables,
                         ToArray(std::move(graph_costs)));
 }
 
+// Adds to `gradients`; returns the expected log posteriors. `teacher_loglikes`: of each teacher a
+// matrix for each lattice.
+py::object PyDistillations(const LatticeList& lattices, const TidTables& tables,
+                           const LatticeScales& scales, const LatticeScales& teacher_scales,
+                           std::vector<Matrix> gradients, double factor,
+                           const std::vector<Matrix>& loglikes,
+                           const std::vector<std::vector<Matrix>>& teacher_loglikes,
+                           const std::vector<double>& teacher_weights, int num_threads) {
+  const size_t size = lattices.size();
+  const std::vector<Gradient> out = ToGradients(&gradients, factor);
+  const std::vector<AcousticScores> scores = ToScores(loglikes);
+  std::vector<std::vector<Teacher>> teachers(size);
+  bool fits = out.size() == size && scores.size() == size &&
+              teacher_loglikes.size() == teacher_weights.size();
+  for (size_t m = 0; fits && m < teacher_weights.size(); ++m) {
+    const std::vector<AcousticScores> theirs = ToScores(teacher_loglikes[m]);
+    fits = theirs.size() == size;
+    for (size_t i = 0; fits && i < size; ++i)
+      teachers[i].push_back({theirs[i], teacher_weights[m]});
+  }
+  if (!fits)
+    throw py::value_error("matrices for each lattice, and a weight for each teacher expected");
+  std::vector<double> values(size);
+  {
+    py::gil_scoped_release release;
+    ForEach(size, num_threads, [&](size_t i) {
+      values[i] = AccumulateDistillation(*lattices[i]->Timed(), scores[i], scales, teachers[i],
+                                         teacher_scales, tables, out[i]);
+    });
+  }
+  return ToArray(std::move(values));
+}
+
 py::tuple PyScoreAcoustics(const PyLattice& lattice, const IntegerArray& tid_to_pdf,
                            const Matrix& loglikes) {
   const Integers pdfs = ToVector(tid_to_pdf);
-  Batch::CheckMatrix(loglikes);
+  CheckMatrix(loglikes);
   const LatticeView& view = lattice.View();
   std::vector<float> arcs(view.NumArcs(), 0.0f), finals(view.num_states, 0.0f);
   const AcousticScores scores{loglikes.data(), loglikes.shape(0), loglikes.shape(1)};
   {
     py::gil_scoped_release release;
-    ScoreAcoustics(view, scores, pdfs, arcs.data(), finals.data());
+    ScoreAcoustics(*lattice.Timed(), scores, pdfs, arcs.data(), finals.data());
   }
   return py::make_tuple(ToArray(std::move(arcs)), ToArray(std::move(finals)));
 }
@@ -186,7 +222,7 @@ py::object PyArcPosteriors(const PyLattice& lattice, const LatticeScales& scales
   std::vector<double> posteriors;
   {
     py::gil_scoped_release release;
-    posteriors = ArcPosteriors(lattice.View(), scales);
+    posteriors = ArcPosteriors(*lattice.Timed(), scales);
   }
   return ToArray(std::move(posteriors));
 }
@@ -203,10 +239,14 @@ void PybindLatticePosterior(py::module_& m) {
   m.def("lattice_posteriors", &PyPosteriors, py::arg("lattices"), py::arg("tables"),
         py::arg("options"), py::arg("loglikes"), py::arg("alignments"), py::arg("num_threads"));
   m.def("lattice_gradients", &PyGradients, py::arg("lattices"), py::arg("tables"),
-        py::arg("options"), py::arg("gradients").noconvert(), py::arg("loglikes"),
-        py::arg("alignments"), py::arg("num_threads"));
+        py::arg("options"), py::arg("gradients").noconvert(), py::arg("factor"),
+        py::arg("loglikes"), py::arg("alignments"), py::arg("num_threads"));
+  m.def("lattice_distillations", &PyDistillations, py::arg("lattices"), py::arg("tables"),
+        py::arg("scales"), py::arg("teacher_scales"), py::arg("gradients").noconvert(),
+        py::arg("factor"), py::arg("loglikes"), py::arg("teacher_loglikes"),
+        py::arg("teacher_weights"), py::arg("num_threads"));
   m.def("lattice_arc_posteriors", &PyArcPosteriors, py::arg("lattice"), py::arg("scales"));
-  m.def("lattice_num_frames", [](const PyLattice& lattice) { return NumFrames(lattice.View()); });
+  m.def("lattice_num_frames", [](const PyLattice& lattice) { return lattice.Timed()->num_frames; });
   m.def("score_lattice_acoustics", &PyScoreAcoustics, py::arg("lattice"), py::arg("tid_to_pdf"),
         py::arg("loglikes"));
 }

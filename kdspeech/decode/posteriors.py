@@ -124,26 +124,67 @@ def add_lattice_gradients(
     lm_scale: float = 1.0,
     one_silence_class: bool = True,
     boost: float = 0.0,
+    factor: float = 1.0,
     num_threads: int = 1,
 ) -> LatticeSums:
-    """As `lattice_posteriors`, but adds the weights to matrices by pdf.
+    """As `lattice_posteriors`, but adds the weights, times `factor`, to matrices by pdf.
 
     Args:
         gradients: float32 (frames, pdfs), C-contiguous, one for each lattice; changed in place.
     Returns:
-        LatticeSums. What is added, times acoustic_scale, is the gradient by `loglikes` of the log
-        likelihood ("mmi") or of the accuracy.
+        LatticeSums. What is added, with acoustic_scale as `factor`, is the gradient by `loglikes`
+        of the log likelihood ("mmi") or of the accuracy.
     """
     sums = _CORE.lattice_gradients(
         [lattice.core for lattice in lattices],
         tables.core,
         _options(criterion, acoustic_scale, lm_scale, one_silence_class, boost),
         gradients=list(gradients),
+        factor=factor,
         loglikes=[] if loglikes is None else list(loglikes),
         alignments=[] if alignments is None else list(alignments),
         num_threads=num_threads,
     )
     return LatticeSums(*sums)
+
+
+def add_distillation_gradients(
+    gradients: Sequence[np.ndarray],
+    lattices: Sequence["Lattice"],
+    tables: TidTables,
+    loglikes: Sequence[np.ndarray],
+    teacher_loglikes: Sequence[Sequence[np.ndarray]],
+    teacher_weights: Sequence[float],
+    acoustic_scale: float = ACOUSTIC_SCALE,
+    teacher_scale: float = ACOUSTIC_SCALE,
+    lm_scale: float = 1.0,
+    factor: float = 1.0,
+    num_threads: int = 1,
+) -> np.ndarray:
+    """What sequence-level distillation sums up: the expectation of a path's log posterior by
+    `loglikes`, over the weighted posteriors of the teachers.
+
+    Args:
+        gradients: as of `add_lattice_gradients`; `factor` times the posteriors by the teachers less
+            those by `loglikes` is added.
+        teacher_loglikes: of each teacher a matrix for each lattice.
+        teacher_scale: the acoustic scale of the teachers.
+        others: as of `add_lattice_gradients`.
+    Returns:
+        The expectations, float64 (lattices,).
+    """
+    return _CORE.lattice_distillations(
+        [lattice.core for lattice in lattices],
+        tables.core,
+        scales=_CORE.LatticeScales(acoustic_scale, lm_scale),
+        teacher_scales=_CORE.LatticeScales(teacher_scale, lm_scale),
+        gradients=list(gradients),
+        factor=factor,
+        loglikes=list(loglikes),
+        teacher_loglikes=[list(matrices) for matrices in teacher_loglikes],
+        teacher_weights=list(teacher_weights),
+        num_threads=num_threads,
+    )
 
 
 def _options(criterion, acoustic_scale, lm_scale, one_silence_class, boost):

@@ -1,6 +1,7 @@
 """Utterances with lattices, packed: what all sequence losses have in common."""
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,12 @@ from torch.nn import functional as F
 
 from kdspeech.decode.lattice import Lattice
 from kdspeech.decode.lattice_paths import Path, add_paths, contains
-from kdspeech.decode.posteriors import LatticeSums, TidTables, add_lattice_gradients
+from kdspeech.decode.posteriors import (
+    LatticeSums,
+    TidTables,
+    add_distillation_gradients,
+    add_lattice_gradients,
+)
 from kdspeech.io.errors import InputError
 
 MISSING = ("keep", "add", "skip")
@@ -46,6 +52,7 @@ class LatticeBatch:
         values: the scores, float32 (total_frames, pdfs) on the CPU.
         rows: a slice of it for each utterance in use.
         lattices, alignments: theirs; alignments are int32 arrays, or none where not given.
+        divisor: of sums over the frames, by `reduction`: how many those are, or 1.
     """
 
     def __init__(
@@ -57,7 +64,10 @@ class LatticeBatch:
         offsets: Sequence[int] | None,
         missing: str,
         report: SequenceReport | None,
+        reduction: str,
     ):
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
         if missing not in MISSING:
             raise ValueError(f"missing must be one of {', '.join(MISSING)}, got {missing!r}")
         self.scores, self.values, self.tables = scores, to_numpy(scores), tables
@@ -70,9 +80,10 @@ class LatticeBatch:
             alignment = None if alignments is None else alignments[number]
             rows = slice(int(offsets[number]), int(offsets[number + 1]))
             self._use(number, lattice, alignment, rows, missing)
-        self.num_frames = sum(rows.stop - rows.start for rows in self.rows)
+        frames = sum(rows.stop - rows.start for rows in self.rows)
+        self.divisor = max(frames, 1) if reduction == "mean" else 1
         self.report.utterances += len(self.rows)
-        self.report.frames += self.num_frames
+        self.report.frames += frames
 
     def _use(self, number, lattice, alignment, rows, missing) -> None:
         problem = _problem(lattice, alignment, rows.stop - rows.start)
@@ -97,17 +108,41 @@ class LatticeBatch:
         self.report.added += 1
         return _add_reference(lattice, alignment), ""
 
-    def add_gradients(self, gradient: np.ndarray, values: np.ndarray, **options) -> LatticeSums:
-        """Adds to `gradient` what the lattices with the scores `values` give; both packed."""
-        try:
+    def add_gradients(self, gradient: np.ndarray, **options) -> LatticeSums:
+        """Adds to `gradient`, packed as the values, what `add_lattice_gradients` does."""
+        with self._named_errors():
             return add_lattice_gradients(
-                [gradient[rows] for rows in self.rows],
+                self._split(gradient),
                 self.lattices,
                 self.tables,
                 self.alignments or None,
-                loglikes=[values[rows] for rows in self.rows],
+                loglikes=self._split(self.values),
                 **options,
             )
+
+    def add_distillation(
+        self, gradient: np.ndarray, teachers: Sequence[tuple[Tensor, float]], **options
+    ) -> float:
+        """The same with `add_distillation_gradients`, of teachers' scores and weights."""
+        with self._named_errors():
+            values = add_distillation_gradients(
+                self._split(gradient),
+                self.lattices,
+                self.tables,
+                self._split(self.values),
+                [self._split(to_numpy(scores)) for scores, _ in teachers],
+                [weight for _, weight in teachers],
+                **options,
+            )
+        return values.sum()
+
+    def _split(self, packed: np.ndarray) -> list[np.ndarray]:
+        return [packed[rows] for rows in self.rows]
+
+    @contextmanager
+    def _named_errors(self):
+        try:
+            yield
         except InputError as error:
             used = ", ".join(map(str, self.numbers))
             raise InputError(f"utterances {used}: {error}") from None
@@ -127,17 +162,13 @@ class LatticeBatch:
             )
         return rows, pdfs
 
-    def loss(self, value: float, gradient: np.ndarray, reduction: str) -> Tensor:
-        """The scalar -value, of a criterion with this gradient; its mean over frames or sum."""
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
+    def loss(self, value: float, gradient: np.ndarray) -> Tensor:
+        """The scalar -value / divisor, of a sum over the frames, with this gradient."""
         self.report.value += value
-        divisor = max(self.num_frames, 1) if reduction == "mean" else 1
-        gradient /= -divisor
         tensor = torch.from_numpy(gradient).to(self.scores.device, self.scores.dtype)
-        return _KnownGradient.apply(self.scores, -value / divisor, tensor)
+        return _KnownGradient.apply(self.scores, -value / self.divisor, tensor)
 
-    def cross_entropy(self, logits: Tensor, reduction: str) -> Tensor:
+    def cross_entropy(self, logits: Tensor) -> Tensor:
         """-log softmax(logits) of the references' pdfs, over the frames in use."""
         if logits.shape != self.scores.shape:
             raise ValueError(
@@ -145,8 +176,7 @@ class LatticeBatch:
                 f"{tuple(logits.shape)}"
             )
         rows, pdfs = (torch.from_numpy(x).to(logits.device) for x in self.references())
-        total = F.cross_entropy(logits[rows].float(), pdfs, reduction="sum")
-        return total / max(self.num_frames, 1) if reduction == "mean" else total
+        return F.cross_entropy(logits[rows].float(), pdfs, reduction="sum") / self.divisor
 
 
 class _KnownGradient(torch.autograd.Function):

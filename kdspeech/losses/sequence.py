@@ -66,23 +66,25 @@ def mmi_loss(
             range, scores that are no numbers.
         ValueError: other arguments that do not fit.
     """
-    batch = LatticeBatch(scores, lattices, tables, alignments, offsets, missing, report)
-    scales = {"acoustic_scale": acoustic_scale, "lm_scale": lm_scale}
-    gradient = np.zeros_like(batch.values)
+    batch = LatticeBatch(scores, lattices, tables, alignments, offsets, missing, report, reduction)
+    gradient, step = np.zeros_like(batch.values), acoustic_scale / batch.divisor
     sums = batch.add_gradients(
-        gradient, batch.values, boost=boost, num_threads=num_threads, **scales
+        gradient,
+        boost=boost,
+        acoustic_scale=acoustic_scale,
+        lm_scale=lm_scale,
+        factor=step,
+        num_threads=num_threads,
     )
-    np.negative(gradient, out=gradient)
     rows, pdfs = batch.references()
     absent = rows[gradient[rows, pdfs] == 0]
-    gradient[rows, pdfs] += 1
+    gradient[rows, pdfs] -= step
     if drop_frames:
         gradient[absent] = 0
         batch.report.dropped_frames += len(absent)
-    gradient *= acoustic_scale
     numerator = acoustic_scale * batch.values[rows, pdfs].sum(dtype=np.float64)
-    loss = batch.loss(numerator - sums.log_likelihoods.sum(), gradient, reduction)
-    return _smoothed(loss, batch, ce_weight, logits, reduction)
+    loss = batch.loss(numerator - sums.log_likelihoods.sum(), gradient)
+    return _smoothed(loss, batch, ce_weight, logits)
 
 
 def smbr_loss(
@@ -116,20 +118,19 @@ def smbr_loss(
     """
     if criterion not in ("smbr", "mpfe"):
         raise ValueError(f"criterion must be smbr or mpfe, got {criterion!r}")
-    batch = LatticeBatch(scores, lattices, tables, alignments, offsets, missing, report)
+    batch = LatticeBatch(scores, lattices, tables, alignments, offsets, missing, report, reduction)
     gradient = np.zeros_like(batch.values)
     sums = batch.add_gradients(
         gradient,
-        batch.values,
         criterion=criterion,
         one_silence_class=one_silence_class,
         acoustic_scale=acoustic_scale,
         lm_scale=lm_scale,
+        factor=-acoustic_scale / batch.divisor,
         num_threads=num_threads,
     )
-    gradient *= acoustic_scale
-    loss = batch.loss(sums.accuracies.sum(), gradient, reduction)
-    return _smoothed(loss, batch, ce_weight, logits, reduction)
+    loss = batch.loss(sums.accuracies.sum(), gradient)
+    return _smoothed(loss, batch, ce_weight, logits)
 
 
 def sequence_kd_loss(
@@ -164,28 +165,18 @@ def sequence_kd_loss(
 
     Raises: as `mmi_loss`.
     """
-    batch = LatticeBatch(scores, lattices, tables, None, offsets, "keep", report)
-    options = {"lm_scale": lm_scale, "num_threads": num_threads}
+    batch = LatticeBatch(scores, lattices, tables, None, offsets, "keep", report, reduction)
     gradient = np.zeros_like(batch.values)
-    graph_cost = 0.0
-    for teacher, weight in _teachers(scores, teacher_scores, teacher_weights):
-        part = np.zeros_like(gradient)
-        scale = acoustic_scale if teacher_scale is None else teacher_scale
-        sums = batch.add_gradients(part, to_numpy(teacher), acoustic_scale=scale, **options)
-        gradient += weight * part
-        graph_cost += weight * sums.graph_costs.sum()
-    acoustic = _inner(gradient, batch)
-    np.negative(gradient, out=gradient)
-    sums = batch.add_gradients(gradient, batch.values, acoustic_scale=acoustic_scale, **options)
-    gradient *= -acoustic_scale
-    value = acoustic_scale * acoustic - lm_scale * graph_cost - sums.log_likelihoods.sum()
-    return batch.loss(value, gradient, reduction)
-
-
-def _inner(weights: np.ndarray, batch: LatticeBatch) -> float:
-    """The sum of weights times scores, where there is a weight."""
-    rows, pdfs = np.nonzero(weights)
-    return float(weights[rows, pdfs].astype(np.float64) @ batch.values[rows, pdfs])
+    value = batch.add_distillation(
+        gradient,
+        _teachers(scores, teacher_scores, teacher_weights),
+        acoustic_scale=acoustic_scale,
+        teacher_scale=acoustic_scale if teacher_scale is None else teacher_scale,
+        lm_scale=lm_scale,
+        factor=-acoustic_scale / batch.divisor,
+        num_threads=num_threads,
+    )
+    return batch.loss(value, gradient)
 
 
 def _teachers(scores: Tensor, teachers, weights) -> list[tuple[Tensor, float]]:
@@ -204,11 +195,9 @@ def _teachers(scores: Tensor, teachers, weights) -> list[tuple[Tensor, float]]:
     return list(zip(teachers, weights, strict=True))
 
 
-def _smoothed(
-    loss: Tensor, batch: LatticeBatch, weight: float, logits: Tensor | None, reduction: str
-) -> Tensor:
+def _smoothed(loss: Tensor, batch: LatticeBatch, weight: float, logits: Tensor | None) -> Tensor:
     if weight == 0:
         return loss
     if logits is None:
         raise ValueError(f"ce_weight = {weight} needs logits, whose cross entropy it weighs")
-    return loss + weight * batch.cross_entropy(logits, reduction)
+    return loss + weight * batch.cross_entropy(logits)
