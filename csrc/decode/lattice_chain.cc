@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "decode/kernel.h"
 #include "feat/error.h"
@@ -11,19 +10,10 @@ namespace kdspeech {
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // Exponentials are taken of so many arcs at once, or those of one state. The value of a PathSum
 // grows by less than 2^512 within them, and is taken into its log above kLargest.
 constexpr int32_t kBlockArcs = 512;
 constexpr double kLargest = 1e100;
-
-// The first state of the block that ends before `end`.
-int32_t BlockBegin(const LatticeView& view, int32_t end) {
-  int32_t begin = end - 1;
-  while (begin > 0 && view.offsets[end] - view.offsets[begin - 1] <= kBlockArcs) --begin;
-  return begin;
-}
 
 int32_t LongestPath(const LatticeView& view, const std::vector<int32_t>& times) {
   int32_t frames = 0;
@@ -38,68 +28,69 @@ int32_t LongestPath(const LatticeView& view, const std::vector<int32_t>& times) 
   return frames;
 }
 
+int32_t MaxTid(const LatticeView& view) {
+  int32_t tid = 0;
+  if (view.IsCompact()) {
+    for (int32_t i = 0; i < view.string_offsets[view.num_strings]; ++i) {
+      tid = std::max(tid, view.tids[i]);
+    }
+  } else {
+    for (int32_t i = 0; i < view.NumArcs(); ++i) tid = std::max(tid, view.arcs[i].ilabel);
+  }
+  return tid;
+}
+
 }  // namespace
 
 TimedLattice::TimedLattice(const LatticeView& lattice)
     : view(lattice),
       times(StateTimes(lattice)),
       num_arcs(lattice.NumArcs()),
-      num_frames(LongestPath(lattice, times)) {}
+      num_frames(LongestPath(lattice, times)),
+      max_tid(MaxTid(lattice)) {}
 
-LatticeChain::LatticeChain(const TimedLattice& lattice, std::vector<double> costs)
-    : lattice_(lattice), probs_(std::move(costs)) {
-  Backward();
-}
+LatticeChain::LatticeChain(const TimedLattice& lattice)
+    : lattice_(lattice),
+      probs_(lattice.NumTransitions(), -kInfinity),
+      sums_(lattice.view.num_states) {}
 
-void LatticeChain::Backward() {
-  const LatticeView& view = lattice_.view;
-  const LatticeKernel& kernel = ActiveLatticeKernel();
-  std::vector<PathSum> sums(view.num_states);
-  for (int32_t end = view.num_states; end > 0;) {
-    const int32_t begin = BlockBegin(view, end);
-    for (int32_t state = end - 1; state >= begin; --state) Compare(state, &sums);
-    kernel.exp(probs_.data() + view.offsets[begin], view.offsets[end] - view.offsets[begin]);
-    for (int32_t state = end - 1; state >= begin; --state) AddUp(state, &sums);
-    for (int32_t state = begin; state < end; ++state) {
-      if (sums[state].value < kLargest) continue;
-      sums[state].log += std::log(sums[state].value);
-      sums[state].value = 1.0;
-    }
-    end = begin;
-  }
-  log_likelihood_ = sums.empty() ? -kInfinity : sums[0].log + std::log(sums[0].value);
-  if (!std::isfinite(log_likelihood_)) {
+double LatticeChain::LogLikelihood() const { return sums_[0].log + std::log(sums_[0].value); }
+
+void LatticeChain::CheckSum() const {
+  if (sums_.empty() || !std::isfinite(LogLikelihood())) {
     throw InputError("lattice: no path to the end, or scores that are no numbers");
   }
 }
 
-// Sets the log of the state's sum, and makes costs of arcs log weights, of which the largest is 0.
-void LatticeChain::Compare(int32_t state, std::vector<PathSum>* sums) {
-  const LatticeView& view = lattice_.view;
-  const int32_t begin = view.offsets[state], end = view.offsets[state + 1];
-  double best = IsFinal(view.finals[state]) ? -probs_[lattice_.num_arcs + state] : -kInfinity;
-  for (int32_t arc = begin; arc < end; ++arc) {
-    probs_[arc] = (*sums)[view.arcs[arc].nextstate].log - probs_[arc];
-    best = std::max(best, probs_[arc]);
+// The first state of the block that ends before `end`.
+int32_t LatticeChain::BlockBegin(int32_t end) const {
+  const int32_t* offsets = lattice_.view.offsets;
+  int32_t begin = end - 1;
+  while (begin > 0 && offsets[end] - offsets[begin - 1] <= kBlockArcs) --begin;
+  return begin;
+}
+
+void LatticeChain::AddUp(int32_t begin, int32_t end) {
+  const int32_t* offsets = lattice_.view.offsets;
+  ActiveLatticeKernel().exp(probs_.data() + offsets[begin], offsets[end] - offsets[begin]);
+  for (int32_t state = end - 1; state >= begin; --state) AddUp(state);
+  for (int32_t state = begin; state < end; ++state) {
+    if (sums_[state].value < kLargest) continue;
+    sums_[state].log += std::log(sums_[state].value);
+    sums_[state].value = 1.0;
   }
-  (*sums)[state].log = best;
-  if (best == -kInfinity) return;  // no path: weights of 0
-  for (int32_t arc = begin; arc < end; ++arc) probs_[arc] -= best;
 }
 
 // Sets the value of the state's sum, and makes weights of arcs probabilities.
-void LatticeChain::AddUp(int32_t state, std::vector<PathSum>* sums) {
+void LatticeChain::AddUp(int32_t state) {
   const LatticeView& view = lattice_.view;
   const int32_t begin = view.offsets[state], end = view.offsets[state + 1];
-  const double log = (*sums)[state].log;
   double& final_prob = probs_[lattice_.num_arcs + state];
-  const bool ends = IsFinal(view.finals[state]) && log != -kInfinity;
-  final_prob = ends ? std::exp(-final_prob - log) : 0.0;
-  double sum = final_prob;
+  double sum = final_prob = final_prob == -kInfinity ? 0.0 : std::exp(final_prob);
   for (int32_t arc = begin; arc < end; ++arc) {
-    sum += probs_[arc] *= (*sums)[view.arcs[arc].nextstate].value;
+    sum += probs_[arc] *= sums_[view.arcs[arc].nextstate].value;
   }
-  (*sums)[state].value = sum;
+  sums_[state].value = sum;
   if (sum == 0.0) return;
   const double factor = 1.0 / sum;
   final_prob *= factor;

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
 
 #include "feat/error.h"
 
 namespace kdspeech {
 
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 [[noreturn]] void Fail(const std::string& problem) { throw InputError("lattice: " + problem); }
 
@@ -21,18 +18,22 @@ int32_t Lookup(const std::vector<int32_t>& table, int32_t tid) {
   return table[tid];
 }
 
-// The pdf of each of the lattice's transition ids, by its number; -1 where there is none.
-std::vector<int32_t> Pdfs(const TimedLattice& lattice, const std::vector<int32_t>& table,
-                          int64_t num_pdfs) {
-  std::vector<int32_t> pdfs(lattice.NumTids(), -1);
-  for (int32_t i = 0; i < lattice.NumTids(); ++i) {
-    if (lattice.Tid(i) == 0) continue;
-    pdfs[i] = Lookup(table, lattice.Tid(i));
-    if (pdfs[i] >= 0 && pdfs[i] < num_pdfs) continue;
-    Fail("pdf " + std::to_string(pdfs[i]) + " is not among the " + std::to_string(num_pdfs) +
-         " of the scores (another model's?)");
+// Throws unless the table has pdfs below num_pdfs for all of the lattice's transition ids; they are
+// not looked at one by one where it has such for all there are.
+void CheckPdfs(const TimedLattice& lattice, const std::vector<int32_t>& table, int64_t num_pdfs) {
+  const auto fits = [&](int32_t pdf) { return pdf >= 0 && pdf < num_pdfs; };
+  if (lattice.max_tid < static_cast<int64_t>(table.size()) &&
+      std::all_of(table.begin() + 1, table.end(), fits)) {
+    return;
   }
-  return pdfs;
+  lattice.ForTransitions([&](const auto& transition) {
+    lattice.ForFrames(transition, [&](int32_t, int32_t tid) {
+      const int32_t pdf = Lookup(table, tid);
+      if (fits(pdf)) return;
+      Fail("pdf " + std::to_string(pdf) + " is not among the " + std::to_string(num_pdfs) +
+           " of the scores (another model's?)");
+    });
+  });
 }
 
 void CheckFrames(int64_t lattice_frames, int64_t frames, const char* what) {
@@ -43,19 +44,22 @@ void CheckFrames(int64_t lattice_frames, int64_t frames, const char* what) {
 // Which transition ids are right in which frame.
 class Reference {
  public:
-  Reference(const TidTables& tables, const std::vector<int32_t>& alignment,
-            const PosteriorOptions& options)
+  Reference(const TimedLattice& lattice, const TidTables& tables,
+            const std::vector<int32_t>& alignment, const PosteriorOptions& options)
       : tables_(tables),
         labels_(options.accuracy == Accuracy::kSmbr ? tables.pdfs : tables.phones),
         one_silence_class_(options.one_silence_class) {
-    for (const int32_t tid : alignment) reference_.push_back(LabelOf(tid));
+    if (lattice.max_tid > 0) CheckTid(lattice.max_tid);
+    for (const int32_t tid : alignment) {
+      CheckTid(tid);
+      reference_.push_back({labels_[tid], tables.is_silence[tid] != 0});
+    }
   }
 
   bool Right(int32_t frame, int32_t tid) const {
-    const Label label = LabelOf(tid), right = reference_[frame];
-    const bool same = label.value == right.value;
-    return one_silence_class_ ? same || (label.is_silence && right.is_silence)
-                              : same && !label.is_silence;
+    const Label right = reference_[frame];
+    const bool same = labels_[tid] == right.value, silence = tables_.is_silence[tid];
+    return one_silence_class_ ? same || (silence && right.is_silence) : same && !silence;
   }
 
  private:
@@ -63,9 +67,10 @@ class Reference {
     int32_t value;
     bool is_silence;
   };
-  Label LabelOf(int32_t tid) const {
+
+  void CheckTid(int32_t tid) const {
+    Lookup(labels_, tid);
     Lookup(tables_.phones, tid);
-    return {Lookup(labels_, tid), tables_.is_silence[tid] != 0};
   }
 
   const TidTables& tables_;
@@ -74,40 +79,35 @@ class Reference {
   std::vector<Label> reference_;
 };
 
-// The score of the arcs' transition ids.
-double AcousticCost(const TimedLattice& lattice, const AcousticScores& scores,
-                    const std::vector<int32_t>& pdfs, int32_t state, int32_t arc) {
-  double cost = 0.0;
-  lattice.ForFrames(state, arc, [&](int32_t frame, int32_t number) {
-    cost -= scores.loglikes[frame * scores.num_pdfs + pdfs[number]];
-  });
-  return cost;
-}
+// The costs of transitions, with scores if there are any. Nothing is checked.
+class Costs {
+ public:
+  Costs(const TimedLattice& lattice, const AcousticScores& scores, const std::vector<int32_t>& pdfs,
+        const LatticeScales& scales)
+      : lattice_(lattice), scores_(scores), pdfs_(pdfs.data()), scales_(scales) {}
 
-// `pdfs`: needed with scores.
-std::vector<double> Costs(const TimedLattice& lattice, const AcousticScores& scores,
-                          const std::vector<int32_t>& pdfs, const LatticeScales& scales) {
-  std::vector<double> costs(lattice.NumTransitions(), kInfinity);
-  lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
-    const LatticeCost& final_cost = lattice.view.finals[state];
-    double acoustic = next < 0 ? final_cost.acoustic_cost : lattice.view.arcs[arc].acoustic_cost;
-    if (scores.loglikes) acoustic = AcousticCost(lattice, scores, pdfs, state, arc);
-    const double graph = next < 0 ? final_cost.graph_cost : lattice.view.arcs[arc].graph_cost;
-    const bool is_word = next >= 0 && lattice.view.arcs[arc].olabel;
-    costs[arc] = scales.Cost(graph, acoustic) + (is_word ? scales.word_ins_penalty : 0.0);
-  });
-  return costs;
-}
-
-std::vector<double> Accuracies(const TimedLattice& lattice, const Reference& reference) {
-  std::vector<double> accuracies(lattice.NumTransitions(), 0.0);
-  lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t) {
-    lattice.ForFrames(state, arc, [&](int32_t frame, int32_t number) {
-      accuracies[arc] += reference.Right(frame, lattice.Tid(number));
+  template <bool compact>
+  double Acoustic(const Transition<compact>& transition) const {
+    double cost = 0.0;
+    lattice_.ForFrames(transition, [&](int32_t frame, int32_t tid) {
+      cost -= scores_.loglikes[frame * scores_.num_pdfs + pdfs_[tid]];
     });
-  });
-  return accuracies;
-}
+    return cost;
+  }
+
+  template <bool compact>
+  double operator()(const Transition<compact>& transition) const {
+    const double acoustic = scores_.loglikes ? Acoustic(transition) : transition.acoustic_cost;
+    const double cost = scales_.Cost(transition.graph_cost, acoustic);
+    return transition.word ? cost + scales_.word_ins_penalty : cost;
+  }
+
+ private:
+  const TimedLattice& lattice_;
+  const AcousticScores scores_;
+  const int32_t* const pdfs_;
+  const LatticeScales scales_;
+};
 
 void CheckLengths(const TimedLattice& lattice, const AcousticScores& scores,
                   const std::vector<int32_t>* alignment) {
@@ -116,57 +116,70 @@ void CheckLengths(const TimedLattice& lattice, const AcousticScores& scores,
   if (alignment) CheckFrames(lattice.num_frames, alignment->size(), "an alignment");
 }
 
-// Everything but the entries: calls add(state, arc, weight) for each arc that has one.
-// `pdfs`: needed with scores.
+// Everything but the entries, without accuracy: calls add(transition, weight) where there is one.
+template <class Add>
+LatticePosteriors Plain(const TimedLattice& lattice, const Costs& costs, const Add& add) {
+  const LatticeChain chain(lattice, costs);
+  double graph_cost = 0.0;
+  chain.ForPosteriors([&](const auto& transition, double posterior) {
+    graph_cost += posterior * transition.graph_cost;
+    if (posterior != 0.0) add(transition, posterior);
+  });
+  return {chain.LogLikelihood(), 0.0, graph_cost, lattice.num_frames, {}};
+}
+
+// The same with accuracy.
+template <class Add>
+LatticePosteriors WithAccuracy(const TimedLattice& lattice, const Costs& costs,
+                               const Reference& reference, double boost, const Add& add) {
+  std::vector<double> accuracies(lattice.NumTransitions(), 0.0);
+  const LatticeChain chain(lattice, [&](const auto& transition) {
+    int32_t right = 0;
+    lattice.ForFrames(transition,
+                      [&](int32_t frame, int32_t tid) { right += reference.Right(frame, tid); });
+    accuracies[transition.number] = right;
+    // Wrong frames are frames less right ones; the frames of all paths are as many.
+    return costs(transition) + boost * right;
+  });
+  double graph_cost = 0.0;
+  const auto visit = [&](const auto& transition, double posterior, double difference) {
+    graph_cost += posterior * transition.graph_cost;
+    const double weight = boost == 0.0 ? difference : posterior;
+    if (weight != 0.0) add(transition, weight);
+  };
+  const double accuracy = chain.ForDifferences(accuracies, visit);
+  return {chain.LogLikelihood() + boost * lattice.num_frames,
+          accuracy,
+          graph_cost,
+          lattice.num_frames,
+          {}};
+}
+
 template <class Add>
 LatticePosteriors Run(const TimedLattice& lattice, const AcousticScores& scores,
-                      const std::vector<int32_t>& pdfs, const TidTables& tables,
-                      const std::vector<int32_t>* alignment, const PosteriorOptions& options,
-                      const Add& add) {
-  const LatticeView& view = lattice.view;
-  LatticePosteriors result;
-  result.num_frames = lattice.num_frames;
-  std::vector<double> costs = Costs(lattice, scores, pdfs, options.scales), accuracies;
-  const bool has_accuracy = options.accuracy != Accuracy::kNone;
-  const bool is_risk = has_accuracy && options.boost == 0.0;
-  if (has_accuracy) accuracies = Accuracies(lattice, Reference(tables, *alignment, options));
-  if (has_accuracy && options.boost != 0.0) {
-    // Wrong frames are frames less right ones; the frames of all paths are as many.
-    for (size_t i = 0; i < costs.size(); ++i) costs[i] += options.boost * accuracies[i];
-  }
-  const LatticeChain chain(lattice, std::move(costs));
-  result.log_likelihood = chain.LogLikelihood() + options.boost * result.num_frames;
-  const auto visit = [&](int32_t state, int32_t arc, int32_t next, double posterior,
-                         double difference) {
-    if (posterior == 0.0) return;
-    const double graph = next < 0 ? view.finals[state].graph_cost : view.arcs[arc].graph_cost;
-    result.graph_cost += posterior * graph;
-    const double weight = is_risk ? difference : posterior;
-    if (weight != 0.0) add(state, arc, weight);
-  };
-  if (has_accuracy) {
-    result.accuracy = chain.ForDifferences(accuracies, visit);
-  } else {
-    chain.ForPosteriors([&](int32_t state, int32_t arc, int32_t next, double posterior) {
-      visit(state, arc, next, posterior, 0.0);
-    });
-  }
-  return result;
+                      const TidTables& tables, const std::vector<int32_t>* alignment,
+                      const PosteriorOptions& options, const Add& add) {
+  const Costs costs(lattice, scores, tables.pdfs, options.scales);
+  if (options.accuracy == Accuracy::kNone) return Plain(lattice, costs, add);
+  const Reference reference(lattice, tables, *alignment, options);
+  return WithAccuracy(lattice, costs, reference, options.boost, add);
 }
 
-// The pdfs, which both scores and gradient must have.
-std::vector<int32_t> Pdfs(const TimedLattice& lattice, const std::vector<int32_t>& table,
-                          const AcousticScores& scores, const Gradient& gradient) {
+// Both scores and gradient must have the pdfs.
+void CheckGradient(const TimedLattice& lattice, const std::vector<int32_t>& table,
+                   const AcousticScores& scores, const Gradient& gradient) {
   CheckFrames(lattice.num_frames, gradient.num_frames, "a gradient");
   const int64_t num_pdfs = scores.loglikes ? scores.num_pdfs : gradient.num_pdfs;
-  return Pdfs(lattice, table, std::min(num_pdfs, gradient.num_pdfs));
+  CheckPdfs(lattice, table, std::min(num_pdfs, gradient.num_pdfs));
 }
 
-void AddWeight(const TimedLattice& lattice, const std::vector<int32_t>& pdfs, int32_t state,
-               int32_t arc, double weight, const Gradient& gradient) {
+// Adds a transition's weight.
+template <bool compact>
+void AddWeight(const TimedLattice& lattice, const std::vector<int32_t>& pdfs,
+               const Transition<compact>& transition, double weight, const Gradient& gradient) {
   const float value = static_cast<float>(gradient.factor * weight);
-  lattice.ForFrames(state, arc, [&](int32_t frame, int32_t number) {
-    gradient.data[frame * gradient.num_pdfs + pdfs[number]] += value;
+  lattice.ForFrames(transition, [&](int32_t frame, int32_t tid) {
+    gradient.data[frame * gradient.num_pdfs + pdfs[tid]] += value;
   });
 }
 
@@ -203,15 +216,14 @@ LatticePosteriors ComputePosteriors(const TimedLattice& lattice, const AcousticS
                                     const TidTables& tables, const std::vector<int32_t>* alignment,
                                     const PosteriorOptions& options) {
   CheckLengths(lattice, scores, alignment);
-  std::vector<int32_t> pdfs;
-  if (scores.loglikes) pdfs = Pdfs(lattice, tables.pdfs, scores.num_pdfs);
+  if (scores.loglikes) CheckPdfs(lattice, tables.pdfs, scores.num_pdfs);
   std::vector<PosteriorEntry> entries;
-  const auto add = [&](int32_t state, int32_t arc, double weight) {
-    lattice.ForFrames(state, arc, [&](int32_t frame, int32_t number) {
-      entries.push_back({frame, lattice.Tid(number), static_cast<float>(weight)});
+  const auto add = [&](const auto& transition, double weight) {
+    lattice.ForFrames(transition, [&](int32_t frame, int32_t tid) {
+      entries.push_back({frame, tid, static_cast<float>(weight)});
     });
   };
-  LatticePosteriors result = Run(lattice, scores, pdfs, tables, alignment, options, add);
+  LatticePosteriors result = Run(lattice, scores, tables, alignment, options, add);
   result.entries = Merge(entries, result.num_frames);
   return result;
 }
@@ -221,11 +233,11 @@ LatticePosteriors AccumulatePosteriors(const TimedLattice& lattice, const Acoust
                                        const std::vector<int32_t>* alignment,
                                        const PosteriorOptions& options, const Gradient& gradient) {
   CheckLengths(lattice, scores, alignment);
-  const std::vector<int32_t> pdfs = Pdfs(lattice, tables.pdfs, scores, gradient);
-  const auto add = [&](int32_t state, int32_t arc, double weight) {
-    AddWeight(lattice, pdfs, state, arc, weight, gradient);
+  CheckGradient(lattice, tables.pdfs, scores, gradient);
+  const auto add = [&](const auto& transition, double weight) {
+    AddWeight(lattice, tables.pdfs, transition, weight, gradient);
   };
-  return Run(lattice, scores, pdfs, tables, alignment, options, add);
+  return Run(lattice, scores, tables, alignment, options, add);
 }
 
 double AccumulateDistillation(const TimedLattice& lattice, const AcousticScores& scores,
@@ -233,31 +245,36 @@ double AccumulateDistillation(const TimedLattice& lattice, const AcousticScores&
                               const LatticeScales& teacher_scales, const TidTables& tables,
                               const Gradient& gradient) {
   CheckLengths(lattice, scores, nullptr);
-  const std::vector<int32_t> pdfs = Pdfs(lattice, tables.pdfs, scores, gradient);
+  CheckGradient(lattice, tables.pdfs, scores, gradient);
   std::vector<double> targets(lattice.NumTransitions(), 0.0);
   for (const Teacher& teacher : teachers) {
     CheckLengths(lattice, teacher.scores, nullptr);
-    const LatticeChain chain(lattice, Costs(lattice, teacher.scores, pdfs, teacher_scales));
-    chain.ForPosteriors([&](int32_t, int32_t arc, int32_t, double posterior) {
-      targets[arc] += teacher.weight * posterior;
+    CheckPdfs(lattice, tables.pdfs, teacher.scores.num_pdfs);
+    const LatticeChain chain(lattice, Costs(lattice, teacher.scores, tables.pdfs, teacher_scales));
+    chain.ForPosteriors([&](const auto& transition, double posterior) {
+      targets[transition.number] += teacher.weight * posterior;
     });
   }
-  const std::vector<double> costs = Costs(lattice, scores, pdfs, scales);
-  const LatticeChain chain(lattice, costs);
-  double expectation = -chain.LogLikelihood();
-  chain.ForPosteriors([&](int32_t state, int32_t arc, int32_t, double posterior) {
-    if (targets[arc] > 0.0) expectation -= targets[arc] * costs[arc];
-    AddWeight(lattice, pdfs, state, arc, targets[arc] - posterior, gradient);
+  const Costs costs(lattice, scores, tables.pdfs, scales);
+  double expected_cost = 0.0;
+  const LatticeChain chain(lattice, [&](const auto& transition) {
+    const double cost = costs(transition), target = targets[transition.number];
+    if (target > 0.0) expected_cost += target * cost;
+    return cost;
   });
-  return expectation;
+  chain.ForPosteriors([&](const auto& transition, double posterior) {
+    const double weight = targets[transition.number] - posterior;
+    AddWeight(lattice, tables.pdfs, transition, weight, gradient);
+  });
+  return -expected_cost - chain.LogLikelihood();
 }
 
 std::vector<double> ArcPosteriors(const TimedLattice& lattice, const LatticeScales& scales) {
   if (lattice.view.num_states == 0) return {};
-  const LatticeChain chain(lattice, Costs(lattice, {}, {}, scales));
   std::vector<double> posteriors(lattice.num_arcs, 0.0);
-  chain.ForPosteriors([&](int32_t, int32_t arc, int32_t next, double posterior) {
-    if (next >= 0) posteriors[arc] = posterior;
+  const LatticeChain chain(lattice, Costs(lattice, {}, {}, scales));
+  chain.ForPosteriors([&](const auto& transition, double posterior) {
+    if (transition.next >= 0) posteriors[transition.number] = posterior;
   });
   return posteriors;
 }
@@ -265,10 +282,12 @@ std::vector<double> ArcPosteriors(const TimedLattice& lattice, const LatticeScal
 void ScoreAcoustics(const TimedLattice& lattice, const AcousticScores& scores,
                     const std::vector<int32_t>& tid_to_pdf, float* arc_costs, float* final_costs) {
   CheckFrames(lattice.num_frames, scores.num_frames, "scores");
-  const std::vector<int32_t> pdfs = Pdfs(lattice, tid_to_pdf, scores.num_pdfs);
-  lattice.ForTransitions([&](int32_t state, int32_t arc, int32_t next) {
-    const double cost = AcousticCost(lattice, scores, pdfs, state, arc);
-    (next < 0 ? final_costs[state] : arc_costs[arc]) = static_cast<float>(cost);
+  CheckPdfs(lattice, tid_to_pdf, scores.num_pdfs);
+  const Costs costs(lattice, scores, tid_to_pdf, {});
+  lattice.ForTransitions([&](const auto& transition) {
+    const bool is_final = transition.next < 0;
+    float& cost = is_final ? final_costs[transition.state] : arc_costs[transition.number];
+    cost = static_cast<float>(costs.Acoustic(transition));
   });
 }
 

@@ -1,10 +1,12 @@
 // Lattices under the sanitizers: every operation on random lattices, and damaged archives.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
 
+#include "decode/kernel.h"
 #include "decode/lattice_align.h"
 #include "decode/lattice_builder.h"
 #include "decode/lattice_determinize.h"
@@ -15,6 +17,7 @@
 #include "decode/lattice_rescore.h"
 #include "decode/string_trie.h"
 #include "feat/error.h"
+#include "feat/kernel.h"
 
 using namespace kdspeech;
 
@@ -120,31 +123,106 @@ void TestArchives() {
 }
 
 TidTables Tables() {
-  return {{-1, 0, 1, 2, 3, 4, 5}, {0, 1, 1, 2, 2, 3, 3}, {false, true, false, false}};
+  return {{-1, 0, 1, 2, 3, 4, 5}, {0, 1, 1, 2, 2, 3, 3}, {0, 1, 1, 0, 0, 0, 0}};
+}
+
+bool IsRefused(const TimedLattice& lattice, const AcousticScores& scores) {
+  try {
+    ComputePosteriors(lattice, scores, Tables(), nullptr, {kScales});
+  } catch (const InputError&) {
+    return true;
+  }
+  return false;
 }
 
 void TestPosteriors() {
-  const Lattice lattice = RandomLattice(3, 9, 4);
+  const Lattice lattice = RandomLattice(3, 9, 4), compact = Determinized(lattice, 20.0, 0, true);
   const std::vector<int32_t> alignment{1, 2, 3, 4, 5, 6, 1, 2, 3};
   std::vector<float> loglikes(9 * kNumTids, -1.0f), gradient(9 * kNumTids, 0.0f);
   const AcousticScores scores{loglikes.data(), 9, kNumTids};
-  for (const Accuracy accuracy : {Accuracy::kNone, Accuracy::kSmbr, Accuracy::kMpfe}) {
-    const PosteriorOptions options{kScales, accuracy, true, 0.0};
-    const auto* reference = accuracy == Accuracy::kNone ? nullptr : &alignment;
-    const LatticePosteriors result = AccumulatePosteriors(
-        lattice.View(), scores, Tables(), reference, options, 9, kNumTids, gradient.data());
+  const Gradient target{gradient.data(), 9, kNumTids, 0.5};
+  const auto take_sum = [&] {
     double sum = 0.0;
     for (float& weight : gradient) sum += std::exchange(weight, 0.0f);
-    CHECK(Near(sum, accuracy == Accuracy::kNone ? 9.0 : 0.0, 1e-3));
-    CHECK(result.num_frames == 9 && result.accuracy <= 9.0);
+    return sum;
+  };
+  for (const Lattice* one : {&lattice, &compact}) {
+    const TimedLattice timed(one->View());
+    for (const Accuracy accuracy : {Accuracy::kNone, Accuracy::kSmbr, Accuracy::kMpfe}) {
+      const PosteriorOptions options{kScales, accuracy, true, 0.0};
+      const auto* reference = accuracy == Accuracy::kNone ? nullptr : &alignment;
+      const LatticePosteriors result =
+          AccumulatePosteriors(timed, scores, Tables(), reference, options, target);
+      CHECK(Near(take_sum(), accuracy == Accuracy::kNone ? 4.5 : 0.0, 1e-3));
+      CHECK(result.num_frames == 9 && result.accuracy <= 9.0);
+    }
+    std::vector<float> teacher(loglikes);
+    for (size_t i = 0; i < teacher.size(); ++i) teacher[i] += static_cast<float>(i % 5);
+    const AcousticScores other{teacher.data(), 9, kNumTids};
+    const auto distil = [&](const AcousticScores& student) {
+      return AccumulateDistillation(timed, student, kScales, {{scores, 0.5}, {scores, 0.5}},
+                                    kScales, Tables(), target);
+    };
+    const double entropy = -distil(scores);
+    CHECK(std::all_of(gradient.begin(), gradient.end(), [](float x) { return x == 0.0f; }));
+    CHECK(entropy > 0.0 && -distil(other) > entropy);
+    CHECK(Near(take_sum(), 0.0, 1e-3));
   }
-  bool caught = false;
-  try {
-    ComputePosteriors(lattice.View(), {loglikes.data(), 9, 3}, Tables(), nullptr, {kScales});
-  } catch (const InputError&) {
-    caught = true;
+  CHECK(!IsRefused(TimedLattice(lattice.View()), scores));
+  CHECK(IsRefused(TimedLattice(lattice.View()), {loglikes.data(), 9, 3}));
+}
+
+// 4^2000 paths, which no double holds, of a likelihood that none holds either.
+void TestLongLattices() {
+  constexpr int32_t kFrames = 2000;
+  Lattice lattice;
+  for (int32_t frame = 0; frame < kFrames; ++frame) {
+    for (int32_t k = 0; k < 4; ++k) lattice.arcs.push_back({1 + k, 0, frame + 1, 0.0f, 0.0f});
+    lattice.EndState();
   }
-  CHECK(caught);
+  lattice.EndState({0.0f, 0.0f});
+  const TimedLattice timed(lattice.View());
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double score :
+       {0.0, -1000.0, 1000.0, -1e30, -infinity, infinity, infinity - infinity}) {
+    std::vector<float> loglikes(kFrames * kNumTids, static_cast<float>(score));
+    const AcousticScores scores{loglikes.data(), kFrames, kNumTids};
+    CHECK(IsRefused(timed, scores) == !std::isfinite(score));
+    if (std::isfinite(score)) {
+      const auto result = ComputePosteriors(timed, scores, Tables(), nullptr, {kScales});
+      const double expected = kFrames * (0.5 * static_cast<float>(score) + std::log(4.0));
+      CHECK(Near(result.log_likelihood, expected, 1e-12 * std::abs(expected)));
+      for (const PosteriorEntry& entry : result.entries) CHECK(entry.weight == 0.25f);
+    }
+    if (!(score <= -1000.0)) continue;
+    // One path's pdf is better than all others.
+    for (int32_t frame = 0; frame < kFrames; ++frame) loglikes[frame * kNumTids] = -1.0f;
+    const auto one = ComputePosteriors(timed, scores, Tables(), nullptr, {kScales});
+    CHECK(Near(one.log_likelihood, -0.5 * kFrames, 1e-9));
+    for (const PosteriorEntry& entry : one.entries) CHECK(entry.weight == (entry.tid == 1));
+  }
+}
+
+// Every SIMD variant against the library's, also where 8 do not divide the count.
+void TestExponentials() {
+  std::mt19937 random(5);
+  std::uniform_real_distribution<double> draw(0.0, 1.0);
+  for (const Kernel* const* kernel = AvailableKernels(); *kernel != nullptr; ++kernel) {
+    setenv("KDSPEECH_SIMD", (*kernel)->name, 1);
+    for (const size_t count : {0, 1, 3, 8, 5000}) {
+      std::vector<double> x(count);
+      for (double& value : x) value = -720.0 * std::pow(draw(random), 4);
+      if (count == 8) x = {0.0, -0.0, -1e-300, -708.0, -708.1, -1e30, -HUGE_VAL, std::nan("")};
+      std::vector<double> result(x);
+      ActiveLatticeKernel().exp(result.data(), count);
+      for (size_t i = 0; i < count; ++i) {
+        const double expected = x[i] < -708.0 ? 0.0 : std::exp(x[i]);
+        CHECK(std::isnan(x[i]) ? std::isnan(result[i])
+                               : Near(result[i], expected, 1e-15 * expected));
+      }
+    }
+  }
+  unsetenv("KDSPEECH_SIMD");
 }
 
 // A grammar of one state that knows all words, and one that it backs off to.
@@ -209,6 +287,8 @@ int main() {
   TestDeterminization();
   TestArchives();
   TestPosteriors();
+  TestLongLattices();
+  TestExponentials();
   TestTheRest();
   TestStrings();
   return 0;

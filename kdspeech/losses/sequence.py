@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdspeech.decode.lattice import Lattice
 from kdspeech.decode.posteriors import ACOUSTIC_SCALE, TidTables
-from kdspeech.losses.lattice_batch import LatticeBatch, SequenceReport, to_numpy
+from kdspeech.losses.lattice_batch import LatticeBatch, SequenceReport
 
 Alignments = np.ndarray | Sequence[np.ndarray]
 Lattices = Lattice | Sequence[Lattice]
