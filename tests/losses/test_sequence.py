@@ -331,6 +331,20 @@ def test_bad_input_is_refused_even_with_a_report():
             call()
 
 
+def test_paths_may_be_impossible_but_not_undefined():
+    scores, lattice = random_case(3, 2)[0].float(), two_paths()
+    scores[1, 4] = -np.inf
+    reference = np.array([1, 1])
+    for loss_function in (mmi_loss, smbr_loss):
+        _, ours = gradient(loss_function, scores, lattice, TABLES, reference, **SCALE)
+        np.testing.assert_allclose(ours, 0, atol=1e-7)  # one path is left, the reference
+    loss, ours = gradient(sequence_kd_loss, scores, lattice, scores, TABLES, **SCALE)
+    assert loss == pytest.approx(0, abs=1e-6) and not ours.any()
+    scores[1, 4] = np.nan
+    with pytest.raises(InputError, match="no numbers"):
+        mmi_loss(scores, lattice, TABLES, reference)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_threads_do_not_matter_and_gradients_have_the_scores_type(dtype):
     scores, lattices, alignments = batch_of(range(5))
