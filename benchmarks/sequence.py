@@ -1,12 +1,13 @@
 """How many lattice arcs a second the sequence losses take, beside the same sums in plain torch.
 
-    OMP_NUM_THREADS=1 python benchmarks/sequence.py [--frames 200] [--width 30] [--repeat 3]
+    OMP_NUM_THREADS=1 python benchmarks/sequence.py [--frames 200] [--width 30 300] [--repeat 3]
 
-The lattice is random: `width` states in each frame, of four arcs each, all with a transition id.
+Lattices are random: `width` states in each frame, of four arcs each, all with a transition id.
 Both ways give the value and its gradient by the scores; they are compared before they are timed.
 "torch, by frames" is the forward pass in the log semiring with all arcs of a frame at once and
 autograd for the gradient; "torch, by states" the same, state by state, as the recursion is
-written in the papers. CPU seconds of this process, medians, the ways taking turns.
+written in the papers, on the first lattice alone. CPU seconds of this process, medians, the ways
+taking turns; a turn is as many calls as last a while, after one that is not timed.
 """
 
 import argparse
@@ -108,29 +109,33 @@ def value_and_gradient(loss, scores):
     return value.item(), scores.grad
 
 
+def seconds_of(call, least: float = 0.2) -> float:
+    """CPU seconds of a call, by as many as take `least`."""
+    call()
+    begin, calls = time.process_time(), 0
+    while calls == 0 or time.process_time() - begin < least:
+        call()
+        calls += 1
+    return (time.process_time() - begin) / calls
+
+
 def medians(calls: dict, repeat: int) -> dict[str, float]:
     times = {name: [] for name in calls}
-    for turn in range(repeat + 1):
+    for _ in range(repeat):
         for name, call in calls.items():
-            begin = time.process_time()
-            call()
-            if turn:
-                times[name].append(time.process_time() - begin)
+            times[name].append(seconds_of(call))
     return {name: float(np.median(t)) for name, t in times.items()}
 
 
-def rows(lattice, tables, plain, reference, teacher) -> dict:
+def rows(lattice, tables, plain, reference, teacher, by_states: bool) -> dict:
     """Of each criterion: ours and those in torch."""
     args, options = (lattice, tables, reference), {"acoustic_scale": SCALE, "reduction": "sum"}
     target = torch.tensor(reference)
+    mmi = {"by frames": lambda x: plain.mmi(x, target)}
+    if by_states:
+        mmi["by states"] = lambda x: plain.mmi(x, target, by_states=True)
     return {
-        "MMI": (
-            lambda x: mmi_loss(x, *args, drop_frames=False, **options),
-            {
-                "by frames": lambda x: plain.mmi(x, target),
-                "by states": lambda x: plain.mmi(x, target, by_states=True),
-            },
-        ),
+        "MMI": (lambda x: mmi_loss(x, *args, drop_frames=False, **options), mmi),
         "sMBR": (lambda x: smbr_loss(x, *args, **options), {"by frames": plain.smbr}),
         "sequence KD": (
             lambda x: sequence_kd_loss(x, lattice, teacher, tables, **options),
@@ -139,26 +144,18 @@ def rows(lattice, tables, plain, reference, teacher) -> dict:
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--width", type=int, default=30, help="states in a frame")
-    parser.add_argument("--pdfs", type=int, default=500)
-    parser.add_argument("--repeat", type=int, default=3)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+def compare(frames: int, width: int, num_pdfs: int, repeat: int, by_states: bool) -> None:
+    """Prints a row for each criterion."""
     random = np.random.default_rng(0)
-    tids = np.arange(args.pdfs + 1, dtype=np.int32)
+    tids = np.arange(num_pdfs + 1, dtype=np.int32)
     tables = TidTables(SimpleNamespace(tid_to_pdf=tids - 1, tid_to_phone=tids))
-    lattice = make_lattice(args.frames, args.width, args.pdfs, random)
+    lattice = make_lattice(frames, width, num_pdfs, random)
     reference = lattice.best_path().tids.astype(np.int64)
-    scores, teacher = torch.tensor(random.normal(size=(2, args.frames, args.pdfs))).float()
-    plain = TorchLattice(lattice, args.width, reference)
+    scores, teacher = torch.tensor(random.normal(size=(2, frames, num_pdfs))).float()
+    plain = TorchLattice(lattice, width, reference)
     arcs = lattice.num_arcs
-    print(f"{arcs} arcs, {args.frames} frames, {args.pdfs} pdfs; million arcs a second\n")
-    print("| | ours | torch, by frames | torch, by states | ours / by frames | ours / by states |")
-    print("|---|---|---|---|---|---|")
-    for name, (ours, others) in rows(lattice, tables, plain, reference, teacher).items():
+    cases = rows(lattice, tables, plain, reference, teacher, by_states)
+    for name, (ours, others) in cases.items():
         expected = value_and_gradient(ours, scores)
         for other in others.values():
             value, gradient = value_and_gradient(other, scores)
@@ -166,15 +163,29 @@ def main():
             torch.testing.assert_close(gradient, expected[1], atol=1e-5, rtol=1e-3)
         calls = {"ours": ours, **others}
         seconds = medians(
-            {key: lambda f=f: value_and_gradient(f, scores) for key, f in calls.items()},
-            args.repeat,
+            {key: lambda f=f: value_and_gradient(f, scores) for key, f in calls.items()}, repeat
         )
         speed = [arcs / seconds[k] / 1e6 if k in seconds else None for k in ORDER]
         ratio = [s and speed[0] / s for s in speed[1:]]
         cells = [f"{s:.3g}" if s else "-" for s in speed] + [
             f"{r:.3g}x" if r else "-" for r in ratio
         ]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {arcs} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--width", type=int, nargs="+", default=[30, 300], help="states in a frame")
+    parser.add_argument("--pdfs", type=int, default=500)
+    parser.add_argument("--repeat", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{args.frames} frames, {args.pdfs} pdfs; million arcs a second\n")
+    print("| arcs | | ours | by frames | by states | ours / by frames | ours / by states |")
+    print("|---|---|---|---|---|---|---|")
+    for number, width in enumerate(args.width):
+        compare(args.frames, width, args.pdfs, args.repeat, by_states=number == 0)
 
 
 ORDER = ("ours", "by frames", "by states")
