@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kdspeech.models.build import build_one_of
 from kdspeech.models.norm import InputNorm
+from kdspeech.models.pointwise import PointwiseConv
 
 
 class _Colour(nn.Module):
@@ -215,6 +216,8 @@ def build_image_model(name: str, num_classes: int, /, **options) -> nn.Module:
 
 def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """Without bias, of `size` x `size`, as many places as before unless it strides."""
+    if size == 1:
+        return PointwiseConv(inputs, outputs, stride)
     return nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
 
 
