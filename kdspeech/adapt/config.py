@@ -72,6 +72,8 @@ class AdaptConfig(Config):
         distill = self.distill
         if self.loss == "ce" and distill != DistillConfig():
             raise ValueError("distill goes with loss kl")
+        if self.confidence and self.targets == "lattice":
+            raise ValueError("confidence weighs a best path; a lattice's posteriors are weights")
         if distill.unlabelled:
             raise ValueError("distill.unlabelled: give '-' in place of the targets")
         own = not (distill.teachers or self.needs_targets)

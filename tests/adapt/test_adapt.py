@@ -347,6 +347,7 @@ def test_input_that_does_not_fit(folder, parts, tmp_path):
         ("loss: kl", "is at its minimum from the start"),
         ("{loss: kl, distill: {temperature: 2}}", "is at its minimum from the start"),
         ("distill: {q: 0.5}", "distill goes with loss kl"),
+        ("{targets: lattice, confidence: true}", "confidence weighs a best path"),
         ("update: []", "update"),
         ("rho: 1.5", "rho"),
         ("gates: 3", "gates: unknown key"),
