@@ -61,9 +61,9 @@ markdown_options
 
 # Each section of the configuration becomes an array of options with its name.
 prepare=() lang=() lm=() mono=() tri1=() tri2b=() tri3b=() align=() align_fmllr=()
-graph=() decode=() decode_fmllr=() decode_network=() decode_train=() score=()
+graph=() decode=() decode_fmllr=() decode_network=() decode_train=() score=() score_network=()
 options=$(kds options "$conf" "${sets[@]}" prepare lang lm mono tri1 tri2b tri3b align align_fmllr \
-  graph decode decode_fmllr decode_network decode_train score)
+  graph decode decode_fmllr decode_network decode_train score score_network)
 eval "$options"
 
 # Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.

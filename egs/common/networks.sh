@@ -20,15 +20,17 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${mmi:=}"                       # ... with MMI
 : "${kd_grid:=0,1}"                # frame-level distillation: pairs q,T
 : "${kd_best:=0,1}"                # the pair that is taken from there on
+: "${ensemble:=}"                  # systems that teach with the teacher, as one more form; with the first seed
 : "${taught:=}"                    # other networks that learn as the student does; with the first seed
 : "${kd_then:=smbr}"               # how both are trained after that
 : "${kl_weight:=0.2}"              # p of sMBR + p KL
 : "${top_k:=50}"                   # posteriors of a frame that are stored
-: "${top_ks:=}"                    # other numbers of them to try: 5 10 20
+: "${top_ks:=}"                    # other numbers of them to try: 5 10 20 all
 : "${adapted:=}"                   # systems that are adapted to speakers
 : "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"
 : "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
 : "${more:=}"                      # further sets to train on, where they are there: train_children
+: "${more_speeds=$speeds}"         # factors for these
 : "${seeds:=0}"                    # of the networks; further ones end in _seed1 and so on
 : "${seeded:=$networks $adapted}"  # made with the further seeds too; teacher and student always
 ali=$exp/${gmm}_ali_networks
@@ -78,14 +80,17 @@ all_done() {
 started=()
 
 # Decodes dev and test with a network and scores: decode_network SYSTEM. What comes after a dot is an
-# adaptation: its speakers' networks are in adapted_dev and adapted_test.
+# adaptation: its speakers' networks are in adapted_dev and adapted_test. The LM scale is that of
+# score_network in --conf; where there is none, dev chooses it.
 decode_network() {
   local system=$1 name=${1%%.*} suffix="" split tuned adapted_to
   if [ "$name" != "$system" ]; then suffix=.${system#*.}; fi
   for split in $(evaluated); do
-    tuned=() adapted_to=()
+    tuned=("${score_network[@]}") adapted_to=()
     if [ -n "$suffix" ]; then adapted_to=(--adapted "$exp/$name/adapted_$split$suffix"); fi
-    if [ "$split" = test ] && [ -d "$data/dev" ]; then tuned=(--tuned-on "$exp/$name/decode_dev$suffix"); fi
+    if [ ${#tuned[@]} = 0 ] && [ "$split" = test ] && [ -d "$data/dev" ]; then
+      tuned=(--tuned-on "$exp/$name/decode_dev$suffix")
+    fi
     timed "decode_${system}_$split" kds decode "$exp/$gmm/graph" "$data/$split" \
       "$exp/$name/decode_$split$suffix" --transform-dir "$exp/$gmm/decode_$split" \
       "${decode_network[@]}" "${adapted_to[@]}"
@@ -144,19 +149,25 @@ adapt_network() {
 # A student with q,T and a seed, distilled_by NETWORK q,T SEED: hdnn_h128_l10_kd_q05_t2.
 distilled_by() { system_of "$1_kd_q${2%,*}_t${2#*,}" "$3"; }
 
-# The K largest posteriors of every frame by a teacher: store_posteriors TEACHER T K.
-store_of() { echo "$exp/$1/posteriors_t$2_k$3.arrow"; }
+# The K largest posteriors of every frame by a teacher, or by the mean of several, A,B,C:
+# store_posteriors TEACHERS T K. All of them are not stored (null): teachers label on line.
+store_of() {
+  local first=${1%%,*}
+  local others=${1#"$first"}
+  if [ "$3" = all ]; then echo null; else echo "$exp/$first/posteriors_t$2_k$3${others//,/+}.arrow"; fi
+}
 store_posteriors() {
   local store
   store=$(store_of "$@")
-  if [ -f "$store" ]; then return; fi
-  timed "posteriors_$1_t$2_k$3" kds make-soft-labels "$frames/train" "$exp/$1" "$store" \
-    --temperature "$2" --top-k "$3"
+  if [ "$3" = all ] || [ -f "$store" ]; then return; fi
+  IFS=, read -ra teachers <<<"$1"
+  timed "posteriors_$1_t$2_k$3" kds make-soft-labels "$frames/train" "${teachers[@]/#/$exp/}" \
+    "$store" --temperature "$2" --top-k "$3"
 }
 
-# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHER q,T K.
+# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHERS q,T K.
 learn_posteriors() {
-  train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/$4]" \
+  train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/${4//,/,$exp/}]" \
     --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
     --set "distill.store=$(store_of "$4" "${5#*,}" "$6")"
 }
@@ -170,28 +181,32 @@ decode_train() {
     --transform-dir "$ali" --raw "${decode_train[@]}"
 }
 
+# Features of a set to train on, at further speeds too where there are factors: at_speeds SET FACTORS.
+at_speeds() {
+  local name=$1
+  if [ -n "$2" ]; then
+    name=$1_sp
+    kds data perturb-speed "$data/$1" "$data/$name" --factors "$2" --nj "$nj"
+  fi
+  if [ "$name" != train ]; then mfcc "$name"; fi
+  packed+=("$data/$name")
+}
+
 if wants 10; then
   echo "== stage 10: frames"
-  train=train
-  if [ -n "$speeds" ]; then
-    train=train_sp
-    kds data perturb-speed "$data/train" "$data/$train" --factors "$speeds" --nj "$nj"
-    mfcc "$train"
-  fi
-  further=()
+  packed=()
+  at_speeds train "$speeds"
   for split in $more; do
-    if [ -d "$data/$split" ]; then
-      mfcc "$split"
-      further+=("$data/$split")
-    fi
+    if [ -d "$data/$split" ]; then at_speeds "$split" "$more_speeds"; fi
   done
-  if [ ${#further[@]} -gt 0 ]; then
-    kds data combine "$data/${train}_more" "$data/$train" "${further[@]}"
-    train=${train}_more
+  heard=${packed[0]}
+  if [ ${#packed[@]} -gt 1 ]; then
+    heard=$data/train_all
+    kds data combine "$heard" "${packed[@]}"
   fi
-  timed align_networks kds align-fmllr "$data/$train" "$data/lang" "$exp/$gmm" "$ali" \
+  timed align_networks kds align-fmllr "$heard" "$data/lang" "$exp/$gmm" "$ali" \
     --nj "$nj" "${align_fmllr[@]}"
-  kds make-frames "$data/$train" "$ali" "$frames/train"
+  kds make-frames "$heard" "$ali" "$frames/train"
   for split in $(evaluated); do
     kds make-frames "$data/$split" "$exp/$gmm/decode_$split" "$frames/$split"
   done
@@ -233,11 +248,15 @@ if wants 13; then
   echo "== stage 13: frame-level distillation"
   for seed in $seeds; do
     by=$(teacher_of "$seed")
-    grid=$kd_best ks='' also=''
-    if is_first "$seed"; then grid=$kd_grid ks=$top_ks also=$taught; fi
+    grid=$kd_best ks='' also='' all=$by
+    if is_first "$seed"; then
+      grid=$kd_grid ks=$top_ks also=$taught
+      for system in $ensemble; do all+=,$(system_of "$system" "$seed"); done
+    fi
     temperatures=$(for pair in $grid; do echo "${pair#*,}"; done | sort -u)
     for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k"; done
     for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k"; done
+    if [ "$all" != "$by" ]; then beside store_posteriors "$all" "${kd_best#*,}" "$top_k"; fi
     all_done
     for pair in $grid; do
       beside learn_posteriors "$(distilled_by "$student" "$pair" "$seed")" "$student" "$seed" \
@@ -251,6 +270,10 @@ if wants 13; then
       beside learn_posteriors "$(system_of "${student}_kd_k$k" "$seed")" "$student" "$seed" "$by" \
         "$kd_best" "$k"
     done
+    if [ "$all" != "$by" ]; then
+      beside learn_posteriors "$(system_of "${student}_kd_ensemble" "$seed")" "$student" "$seed" \
+        "$all" "$kd_best" "$top_k"
+    fi
   done
   all_done
 fi

@@ -15,7 +15,8 @@ from kdspeech.acoustic import Network
 from kdspeech.models import num_parameters
 
 _SPELLING = {"ce": "CE", "smbr": "sMBR", "mmi": "MMI", "bmmi": "bMMI", "mpfe": "MPFE", "kd": "KD",
-             "kl": "KL", "skd": "sequence KD", "lhuc": "LHUC"}  # fmt: skip
+             "kl": "KL", "skd": "sequence KD", "lhuc": "LHUC",
+             "kall": "all posteriors"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def test_every_system_has_a_word_error_rate(finished):
             *("hdnn_h64_l4", "hdnn_h32_l4", "hdnn_h64_l4_smbr"),
             *("hdnn_h32_l4_kd_q0_t1", "hdnn_h32_l4_skd", "hdnn_h32_l4_kd_skd"),
             *("hdnn_h32_l4_kd_smbr", "hdnn_h32_l4_kd_smbr_kl"),
+            *("hdnn_h32_l4_kd_ensemble", "hdnn_h32_l4_kd_kall"),
             *("hdnn_h32_l4_kd_q0_t1.gates_ce", "hdnn_h32_l4_kd_q0_t1.lhuc_ce"),
         )
         for split in ("dev", "test")

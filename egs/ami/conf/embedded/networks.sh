@@ -5,3 +5,5 @@ smbr=HDNN-H64-L4
 speeds=0.9,1.1
 adapted=HDNN-H32-L4_kd_q0_t1
 adaptations="gates_ce lhuc_ce"
+ensemble=HDNN-H64-L4
+top_ks=all
