@@ -99,22 +99,29 @@ decode_network() {
   done
 }
 
-# How something is trained, and what is trained otherwise, where there is a file for that: config_of dnn
-# h512 is dnn_h512.yaml, of all networks of 512 hidden units; config_of sequence smbr the same for sMBR.
+# How something is trained, config_of WHAT VARIANT ...: the file of the first variant that has one, or that
+# of what is not trained otherwise. dnn_h512.yaml is for networks of 512 hidden units, dnn_plain.yaml for those
+# without highway layers, sequence_smbr.yaml for sMBR.
 config_of() {
-  local own=$networks_conf/$1_$2.yaml
-  if [ -f "$own" ]; then echo "$own"; else echo "$networks_conf/$1.yaml"; fi
+  local what=$1 variant
+  shift
+  for variant in "$@"; do
+    if [ -f "$networks_conf/${what}_$variant.yaml" ]; then what+=_$variant && break; fi
+  done
+  echo "$networks_conf/$what.yaml"
 }
 
 # Each of these makes a system, unless it is there already, and decodes with it.
 # From frames: train_network SYSTEM NETWORK SEED OPTIONS.
 train_network() {
-  local system=$1 network=$2 seed=$3 size=${2#*-}
+  local system=$1 network=$2 seed=$3 size=${2#*-} variants=()
   shift 3
   if is_done "$system"; then return; fi
+  if [[ $network = DNN-* ]]; then variants=(plain); fi
   size=${size%%-*}
+  variants+=("${size,,}")
   timed "train_$system" kds train-dnn "$frames/train" "$ali" "$exp/$system" \
-    --config "$(config_of dnn "${size,,}")" --set "network.model=$network" --set "train.seed=$seed" "$@"
+    --config "$(config_of dnn "${variants[@]}")" --set "network.model=$network" --set "train.seed=$seed" "$@"
   decode_network "$system"
 }
 

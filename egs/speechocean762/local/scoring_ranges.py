@@ -17,6 +17,7 @@ from kdspeech.decode.wer import score_wer
 from kdspeech.graph.symbols import read_symbols
 
 RANGES = {  # scales, penalties
+    "12, 0": ((12,), (0.0,)),
     "7-17, 0 to 1": (range(7, 18), (0.0, 0.5, 1.0)),
     "7-17, 0": (range(7, 18), (0.0,)),
     "7-25, 0": (range(7, 26), (0.0,)),
