@@ -32,7 +32,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${more:=}"                      # further sets to train on, where they are there: train_children
 : "${more_speeds=$speeds}"         # factors for these
 : "${seeds:=0}"                    # of the networks; further ones end in _seed1 and so on
-: "${seeded:=$networks $adapted}"  # made with the further seeds too; teacher and student always
+: "${seeded:=$networks $adapted}"  # made with the further seeds too, the distilled student always
 ali=$exp/${gmm}_ali_networks
 frames=$exp/frames
 
@@ -57,12 +57,14 @@ with_seed() {
   done
 }
 
-# The teacher with a seed: as sequence training left it, where it is trained so.
+# The teacher with a seed, or with the first one where it has no other: as sequence training left it,
+# where it is trained so.
 teacher_of() {
-  local trained=${!teacher_by:-}
+  local trained=${!teacher_by:-} seed=$1
+  if [ -z "$(with_seed "$seed" "$teacher")" ]; then seed=${seeds%% *}; fi
   case " $trained " in
-    *" $teacher "*) system_of "${teacher}_$teacher_by" "$1" ;;
-    *) system_of "$teacher" "$1" ;;
+    *" $teacher "*) system_of "${teacher}_$teacher_by" "$seed" ;;
+    *) system_of "$teacher" "$seed" ;;
   esac
 }
 

@@ -13,4 +13,4 @@ speeds=0.9,1.1
 more=train_children         # slower they are more like adults
 more_speeds=0.9
 seeds="0 1"
-seeded="HDNN-H512-L6 HDNN-H128-L10 HDNN-H128-L10_kd_smbr"
+seeded="HDNN-H128-L10 HDNN-H128-L10_smbr HDNN-H128-L10_kd_smbr"  # of one teacher
