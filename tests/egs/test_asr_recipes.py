@@ -55,6 +55,40 @@ def test_a_variant_is_the_other_file_but_for_what_it_says():
     assert wide.network.context == plain.network.context and wide.train == plain.train
 
 
+def networks_say(recipe: str, *commands: str) -> list[str]:
+    """What commands print after egs/common/networks.sh was read for a recipe."""
+    read = "conf=conf/asr.yaml exp=exp; runs() { false; }; . ../common/networks.sh"
+    script = "; ".join([read, *commands])
+    folder = ROOT / "egs" / recipe
+    done = subprocess.run(["bash", "-euc", script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_network_is_trained_as_the_first_file_for_it_says():
+    files = networks_say(
+        "speechocean762",
+        *("config_of dnn plain h512", "config_of dnn h512", "config_of dnn h128"),
+        *("config_of sequence smbr", "config_of sequence mmi"),
+    )
+    names = ("dnn_plain", "dnn_h512", "dnn", "sequence_smbr", "sequence")
+    assert files == [f"conf/{name}.yaml" for name in names]
+
+
+def test_a_teacher_of_one_seed_teaches_students_of_all():
+    of_one, of_two = "seeded=HDNN-H128-L10", "seeded=$teacher"
+    ask = ("teacher_of 0", "teacher_of 1")
+    assert networks_say("speechocean762", of_one, *ask) == ["hdnn_h512_l6_smbr"] * 2
+    teachers = ["hdnn_h512_l6_smbr", "hdnn_h512_l6_smbr_seed1"]
+    assert networks_say("speechocean762", of_two, *ask) == teachers
+
+
+def test_the_mean_of_several_teachers_is_stored_under_all_their_names():
+    stores = ["exp/a/posteriors_t1_k50.arrow", "exp/a/posteriors_t2_k5+b+c.arrow", "null"]
+    ask = ("store_of a 1 50", "store_of a,b,c 2 5", "store_of a 1 all")
+    assert networks_say("speechocean762", *ask) == stores
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of the recipe after all stages, and what it printed."""
