@@ -166,7 +166,7 @@ store_of() {
   if [ "$3" = all ]; then echo null; else echo "$exp/$first/posteriors_t$2_k$3${others//,/+}.arrow"; fi
 }
 store_posteriors() {
-  local store
+  local store teachers
   store=$(store_of "$@")
   if [ "$3" = all ] || [ -f "$store" ]; then return; fi
   IFS=, read -ra teachers <<<"$1"
