@@ -66,12 +66,13 @@ options=$(kds options "$conf" "${sets[@]}" prepare lang lm mono tri1 tri2b tri3b
   graph decode decode_fmllr decode_network decode_train score score_network)
 eval "$options"
 
-# Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report.
+# Runs a command and leaves its CPU and wall seconds in exp/times/NAME for the report: a line each time, if
+# it failed or was killed at first.
 timed() {
   local name=$1 TIMEFORMAT='%U %S %R'
   shift
   mkdir -p "$exp/times"
-  { time "$@" 2>&3; } 3>&2 2>"$exp/times/.$name"
+  { time "$@" 2>&3; } 3>&2 2>>"$exp/times/.$name"
   mv "$exp/times/.$name" "$exp/times/$name"
 }
 

@@ -180,12 +180,19 @@ def _is_there(directory: Path, system: str) -> bool:
 
 
 def _cpu_seconds(path: Path) -> float:
-    """User and system seconds of "user system wall"."""
+    """User and system seconds of "user system wall", a line each time that the step was begun."""
+    times = [row for row in map(_floats, path.read_text().splitlines()) if len(row) == 3]
+    if not times:
+        raise InputError(f"{path}: not the three times of a step (run its stage again)")
+    return sum(user + system for user, system, _ in times)
+
+
+def _floats(line: str) -> list[float]:
+    """Of a line of numbers; of another one, such as what a shell says of a killed step, nothing."""
     try:
-        user, system, _ = map(float, path.read_text().split())
+        return [float(word) for word in line.split()]
     except ValueError:
-        raise InputError(f"{path}: not the three times of a step (run its stage again)") from None
-    return user + system
+        return []
 
 
 def _read_lengths(data: Path) -> dict[str, float]:

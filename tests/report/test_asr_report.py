@@ -46,7 +46,8 @@ def exp(tmp_path):
         lines = "".join(json.dumps(row) + "\n" for row in passes)
         (folder / system / "metrics.jsonl").write_text(lines)
     (folder / "times").mkdir()
-    (folder / "times/train_mono").write_text("100.5 2.5 60\n")
+    killed = "50.5 1 30\nrun.sh: line 7: 4711 Killed\n"
+    (folder / "times/train_mono").write_text(killed + "50 1.5 30\n")
     (folder / "times/align_mono").write_text("5 1 4\n")
     (folder / "times/decode_tri3b_test").write_text("20 4 30\n")
     data = tmp_path / "data/test"
