@@ -233,7 +233,10 @@ fi
 
 if wants 12 && [ -n "$smbr$mmi" ]; then
   echo "== stage 12: sequence training"
-  kds lm estimate "$data/local/lm.txt" "$data/local/lm_train.arpa.gz" --order 1
+  said=("$data/local/lm.txt")
+  if [ ! -f "${said[0]}" ]; then said=(--keyed "$data/train/text"); fi  # as with Kaldi's data
+  mkdir -p "$data/local"
+  kds lm estimate --order 1 "${said[@]}" "$data/local/lm_train.arpa.gz"
   rm -rf "$data/lang_train"
   cp -r "$data/lang" "$data/lang_train"
   kds arpa-to-fst "$data/local/lm_train.arpa.gz" "$data/lang_train/words.txt" "$data/lang_train/G.fst"

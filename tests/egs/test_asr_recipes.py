@@ -2,9 +2,11 @@
 digits; the recipes' options.
 """
 
+import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +136,23 @@ def test_costs_were_measured(finished):
     for step in ("train_mono", "align_tri1", "train_tri3b", "decode_tri3b_test"):
         user, system, wall = map(float, (folder / "exp/times" / step).read_text().split())
         assert user > 0 and wall > 0
+
+
+def test_denominators_of_a_data_directory_without_text_for_an_lm(finished, tmp_path):
+    folder, _ = finished
+    data = tmp_path / "data"
+    shutil.copytree(folder / "data", data, ignore=shutil.ignore_patterns("local"))
+    places = ("--corpus", "embedded", "--conf", "conf/embedded.yaml", "--nj", "1")
+    done = run(
+        "ami",
+        *places,
+        *("--data", str(data), "--exp", str(folder / "exp"), "--stage", "12", "--stop-stage", "12"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with gzip.open(data / "local/lm_train.arpa.gz", "rt") as arpa:
+        words = {line.split()[1] for line in arpa if line.startswith("-")}
+    said = {word for line in (data / "train/text").open() for word in line.split()[1:]}
+    assert words >= said
 
 
 def test_digits_of_a_speaker_held_out(tmp_path):
