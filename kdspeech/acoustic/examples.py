@@ -148,8 +148,8 @@ def read_targets(
         path: file for the targets, which are mapped, so that memory does not grow with them.
         max_bad: the largest part of the alignments that may have another length than the features.
     Raises:
-        InputError: transition ids the model lacks, too many alignments of another length, or no
-            utterance with features and an alignment.
+        InputError: transition ids the model lacks, an utterance that comes twice, too many
+            alignments of another length, or no utterance with features and an alignment.
     """
 
     def pdfs(tids: np.ndarray, name: str) -> np.ndarray:
@@ -178,10 +178,14 @@ def _read(
 ) -> Targets:
     problems = dict.fromkeys(pack.utts, f"has no alignment in {ali_dir}")
     lengths: dict[str, str] = {}
+    seen: set[str] = set()  # archives of two runs in one folder: which one is meant?
     with atomic_path(path) as temporary:
         ids = np.memmap(temporary, "<i4", "w+", shape=(int(pack.offsets[-1]),))
         ids[:] = NO_PDF
         for utt, tids in iter_alignments(ali_dir):
+            if utt in seen:
+                raise InputError(f"{ali_dir}: {utt} comes twice")
+            seen.add(utt)
             if utt not in pack.index:
                 problems[utt] = f"has an alignment, but no features in {pack.path}"
                 continue

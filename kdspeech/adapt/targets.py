@@ -64,15 +64,19 @@ def read_frame_targets(
         config: AdaptConfig.
         max_bad: the largest part of the targets that may have another length than the features.
     Raises:
-        InputError: nothing to read there, transition ids the model lacks, too many targets of
-            another length, or none for any utterance.
+        InputError: nothing to read there, transition ids the model lacks, an utterance that comes
+            twice, too many targets of another length, or none for any utterance.
     """
     if os.fspath(folder) == NO_TARGETS:
         return _no_targets(pack, config)
     problems = dict.fromkeys(pack.utts, f"has no targets in {folder}")
     nothing = _Entries(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     found, lengths = [nothing] * len(pack), 0
+    seen: set[str] = set()  # archives of two runs in one folder: which one is meant?
     for utt, num_frames, entries in _targets(Path(folder), transitions, config):
+        if utt in seen:
+            raise InputError(f"{folder}: {utt} comes twice")
+        seen.add(utt)
         if utt not in pack.index:
             continue  # of a speaker who is not adapted here
         i = pack.index[utt]

@@ -128,6 +128,13 @@ def test_alignments_of_other_lengths(folder):
         tiny.train(folder, folder / "exp")
 
 
+def test_an_utterance_with_two_alignments(folder):
+    tids = tiny.make(folder / "more")
+    write_alignments(folder / "ali/ali.2.gz", {"s1-u5": tids["s1-u5"]})
+    with pytest.raises(InputError, match="ali: s1-u5 comes twice"):
+        tiny.train(folder, folder / "exp")
+
+
 def test_ids_of_another_model(folder):
     tids = tiny.make(folder / "more")
     tids["s1-u5"][3] = tiny.transitions().num_tids + 1

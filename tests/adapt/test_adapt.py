@@ -32,7 +32,7 @@ from kdspeech.decode import Lattice, write_lattices
 from kdspeech.decode.lattice_paths import Path as LatticePath
 from kdspeech.decode.lattice_paths import add_paths
 from kdspeech.hmm import SpeakerModel
-from kdspeech.io.alignments import read_alignments
+from kdspeech.io.alignments import read_alignments, write_alignments
 from kdspeech.io.errors import InputError
 
 SPEAKERS = ["s0", "s1", "s2", "s3"]
@@ -267,6 +267,20 @@ def test_confidence_is_the_posterior_of_the_pdf(folder, tmp_path):
     np.testing.assert_allclose(np.bincount(rows, weights), 1.0, atol=1e-5)
     rows, _, weights = targets(targets="lattice", min_confidence=0.3).at(everywhere[[11, 3]])
     np.testing.assert_allclose((*rows, *weights), [0, 1, 1, 0.75], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["ali", "lat"])
+def test_an_utterance_with_two_targets(folder, parts, tmp_path, kind):
+    network, pack, _ = parts
+    utt, tids = next(iter(read_alignments(folder / "ali").items()))
+    for number in (1, 2):
+        path = tmp_path / f"{kind}.{number}.gz"
+        if kind == "ali":
+            write_alignments(path, {utt: tids})
+        else:
+            write_lattices(path, [(utt, path_lattice(tids))])
+    with pytest.raises(InputError, match=f"{tmp_path}: {utt} comes twice"):
+        read_frame_targets(pack, tmp_path, network.transitions, AdaptConfig())
 
 
 def die_once(home, task):
