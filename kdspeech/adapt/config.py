@@ -53,9 +53,13 @@ class AdaptConfig(Config):
     min_confidence: float = Field(
         0.0, ge=0, le=1, description="lattices: targets with a lower posterior are left out"
     )
-    min_frames: int = Field(200, ge=1, description="speakers with fewer stay as they are")
+    min_frames: int = Field(
+        200, ge=1, description="with targets; speakers with fewer stay as they are"
+    )
     relevance: float = Field(
-        0.0, ge=0, description="r: of a speaker's difference, n / (n + r) is kept, n being frames"
+        0.0,
+        ge=0,
+        description="r: of a speaker's difference, n / (n + r) is kept; n: frames with targets",
     )
     held_out: float = Field(
         0.1, ge=0, lt=1, description="part of the frames, in utterances, to choose the epoch by"

@@ -37,7 +37,8 @@ class SpeakerResult:
         difference: float16 (values,) to the updated parameters; None where the speaker keeps the
             network as it is.
         frames: that have targets.
-        loss_before, loss_after: mean over all these frames, `after` with the stored difference.
+        loss_before, loss_after: mean over all frames of the utterances that have some, `after` with
+            the stored difference.
         best_epoch: the one that was kept, from 1.
         skipped: why there is no difference.
     """
@@ -73,17 +74,15 @@ def adapt_speaker(
     """
     config = config or AdaptConfig()
     check_frames(network, pack)
-    usable = [
-        i
-        for i in np.asarray(utterances).tolist()
-        if targets.any_in(slice(*pack.offsets[i : i + 2]))
-    ]
-    result = SpeakerResult(frames=pack.num_frames(np.array(usable, np.int64)))
+    utterances = np.asarray(utterances, np.int64)
+    counts = np.array([targets.num_in(slice(*pack.offsets[i : i + 2])) for i in utterances])
+    result = SpeakerResult(frames=int(counts.sum()))
     if result.frames < config.min_frames:
         result.skipped = f"{result.frames} frames with targets, min_frames is {config.min_frames}"
         return result
     with _threads(config.train.num_threads):
-        return _Adaptation(network, pack, targets, config, teachers).run(np.array(usable), result)
+        adaptation = _Adaptation(network, pack, targets, config, teachers)
+        return adaptation.run(utterances[counts > 0], result)
 
 
 class _Adaptation:

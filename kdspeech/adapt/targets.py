@@ -42,9 +42,9 @@ class FrameTargets(NamedTuple):
         entries = np.arange(counts.sum()) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
         return rows, self.pdfs[entries].astype(np.int64), self.weights[entries]
 
-    def any_in(self, frames: slice) -> bool:
-        """Whether frames that follow each other have an entry."""
-        return bool(self.offsets[frames.stop] > self.offsets[frames.start])
+    def num_in(self, frames: slice) -> int:
+        """How many of some frames that follow each other have an entry at least."""
+        return np.count_nonzero(np.diff(self.offsets[frames.start : frames.stop + 1]))
 
 
 def read_frame_targets(

@@ -207,6 +207,28 @@ def test_a_speaker_with_little_data_moves_little_or_not_at_all(parts):
     assert one.loss_after < one.loss_before  # nothing can be held out
 
 
+def test_frames_without_a_target_do_not_count(parts):
+    """As with min_confidence: of one utterance frames 1 to 4 have targets, of another one none."""
+    network, pack, targets = parts
+    mine = of(pack, "s1")
+    counts = np.diff(targets.offsets)
+    first, second = (slice(*pack.offsets[i : i + 2]) for i in mine[:2])
+    counts[first.start], counts[first.start + 5 : first.stop], counts[second] = 0, 0, 0
+    has = np.repeat(counts > 0, np.diff(targets.offsets))
+    some = FrameTargets(
+        np.concatenate([[0], np.cumsum(counts)]), targets.pdfs[has], targets.weights[has], {}
+    )
+    expected = 4 + len(pack[int(mine[2])])
+    found = adapt_speaker(network, pack, mine, some, settings(min_frames=expected))
+    assert found.frames == expected and not found.skipped
+    bound = adapt_speaker(
+        network, pack, mine, some, settings(min_frames=expected, relevance=3 * expected)
+    )
+    np.testing.assert_allclose(bound.difference, found.difference / 4, atol=2e-3)
+    few = adapt_speaker(network, pack, mine, some, settings(min_frames=expected + 1))
+    assert few.skipped == f"{expected} frames with targets, min_frames is {expected + 1}"
+
+
 def test_speakers_without_targets_are_named_and_keep_the_network(folder, parts, tmp_path):
     network, pack, targets = parts
     tids = {utt: ids for utt, ids in read_alignments(folder / "ali").items() if utt[:2] != "s3"}
