@@ -11,7 +11,7 @@ import numpy as np
 
 from kdspeech.acoustic import Network, open_teachers
 from kdspeech.acoustic.identity import network_id
-from kdspeech.acoustic.teachers import Teachers
+from kdspeech.acoustic.teachers import Teachers, check_features
 from kdspeech.adapt.config import AdaptConfig
 from kdspeech.adapt.difference import (
     ABOUT,
@@ -21,7 +21,7 @@ from kdspeech.adapt.difference import (
     write_about,
     write_difference,
 )
-from kdspeech.adapt.speaker import adapt_speaker, check_frames
+from kdspeech.adapt.speaker import adapt_speaker
 from kdspeech.adapt.targets import FrameTargets, read_frame_targets
 from kdspeech.data.frames import FramePack
 from kdspeech.io.atomic import atomic_dir
@@ -48,7 +48,7 @@ def adapt(
     what is returned; adapt.yaml, the settings and what the differences belong to.
 
     Args:
-        frames: the pack of the speakers' features.
+        frames: the pack of the speakers' features, as make_frames made it.
         targets: directory with the lattices of a decoding or with alignments, or "-"
             (see read_frame_targets).
         exp: the network's directory.
@@ -146,6 +146,6 @@ def _opened(exp: str, frames: str, config: AdaptConfig, folder: Path):
 
 def _open(exp: str, frames: str, config: AdaptConfig) -> tuple[Network, FramePack, Teachers | None]:
     network, pack = Network.read(exp), FramePack(frames)
-    check_frames(network, pack)
+    check_features(exp, network, pack)
     distill = config.distill
     return network, pack, open_teachers(distill, pack, exp) if distill.teachers else None

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from kdspeech.acoustic import FrameBatches, Network
 from kdspeech.acoustic.examples import Batch, split_cv
 from kdspeech.acoustic.losses import evaluate
-from kdspeech.acoustic.teachers import Teachers
+from kdspeech.acoustic.teachers import Teachers, check_features
 from kdspeech.acoustic.train import frames_in_order
 from kdspeech.adapt.config import AdaptConfig
 from kdspeech.adapt.difference import flat, set_flat, updated_parameters
@@ -63,7 +63,7 @@ def adapt_speaker(
 
     Args:
         network: speaker-independent.
-        pack: with the speaker's features.
+        pack: with the speaker's features, as make_frames made it.
         utterances: numbers of the speaker's.
         targets: FrameTargets of the pack.
         config: AdaptConfig.
@@ -73,7 +73,7 @@ def adapt_speaker(
             that is not finite.
     """
     config = config or AdaptConfig()
-    check_frames(network, pack)
+    check_features("the network", network, pack)
     utterances = np.asarray(utterances, np.int64)
     counts = np.array([targets.num_in(slice(*pack.offsets[i : i + 2])) for i in utterances])
     result = SpeakerResult(frames=int(counts.sum()))
@@ -196,14 +196,6 @@ class AdaptLoss:
     @torch.no_grad()
     def _outputs(self, inputs: Tensor, temperature: float = 1.0) -> Tensor:
         return (self._base.to(inputs.device)(inputs) / temperature).softmax(1)
-
-
-def check_frames(network: Network, pack: FramePack) -> None:
-    """InputError where a pack's frames are not those that the network takes."""
-    if pack.dim != network.dim:
-        raise InputError(
-            f"{pack.path}: frames of {pack.dim} values, the network takes {network.dim}"
-        )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The stages on a small corpus: frames, training, decoding, realignment, training again."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -138,8 +139,7 @@ def test_decoding_with_an_adapted_network(trained, sat):
     kds("make-frames", sat.test, gmm, trained / "frames_test")
     pack = FramePack(trained / "frames_test")
     known, other = sorted(set(pack.speakers))
-    mine = [(u, s, pack[u]) for u, s in zip(pack.utts, pack.speakers, strict=True) if s == known]
-    FramePack.build(trained / "frames_one", mine)
+    part_of(pack, [known], trained / "frames_one")
     (trained / "adapt.yaml").write_text("{min_frames: 50, update: [gates, lhuc], held_out: 0}")
     command = ["adapt", trained / "frames_one", out, trained / "hdnn", trained / "adapted"]
     said = kds(*command, "--config", trained / "adapt.yaml", "--set", "train.lr=0.1")
@@ -157,8 +157,7 @@ def test_decoding_with_an_adapted_network(trained, sat):
 def test_aligning_with_an_adapted_network(trained, sat):
     pack, out = FramePack(trained / "frames"), trained / "adapted_train"
     other = pack.speakers[0]
-    rest = [(u, s, pack[u]) for u, s in zip(pack.utts, pack.speakers, strict=True) if s != other]
-    FramePack.build(trained / "frames_rest", rest)
+    part_of(pack, set(pack.speakers) - {other}, trained / "frames_rest")
     (trained / "adapt.yaml").write_text("{min_frames: 50, update: [gates, lhuc], held_out: 0}")
     settings = ["--config", trained / "adapt.yaml", "--set", "train.lr=1.0"]
     kds("adapt", trained / "frames_rest", sat.ali, trained / "hdnn", out, *settings)
@@ -185,6 +184,13 @@ def test_aligning_with_an_adapted_network(trained, sat):
     assert means[0] == pytest.approx(total / frames, abs=1e-4) and means[0] > means[2] + 0.001
     assert means[0] == pytest.approx(means[1], abs=2e-4)
     assert f"adapted: {out}" in (folders[0] / "config.yaml").read_text()
+
+
+def part_of(pack, speakers, out):
+    """A pack of some speakers of another one, and of its source."""
+    pairs = zip(pack.utts, pack.speakers, strict=True)
+    mine = [(utt, speaker, pack[utt]) for utt, speaker in pairs if speaker in speakers]
+    FramePack.build(out, mine, lambda folder: shutil.copy(pack.path / "source.yaml", folder))
 
 
 def best_paths(folder, nj):

@@ -61,10 +61,11 @@ def make(folder: Path) -> dict[str, np.ndarray]:
     return tids
 
 
-def write_pack(path: Path, frames: dict[str, np.ndarray]) -> None:
+def write_pack(path: Path, frames: dict[str, np.ndarray], transform_dir: str = "") -> None:
     def beside(folder: Path) -> None:
         FrontEnd(deltas=DeltaOptions(delta_order=0)).write(folder)
-        (folder / "source.yaml").write_text(save_config(FrameSource(data_dir="data")))
+        source = FrameSource(data_dir="data", transform_dir=transform_dir)
+        (folder / "source.yaml").write_text(save_config(source))
 
     FramePack.build(path, ((utt, utt[:2], f) for utt, f in sorted(frames.items())), beside)
 

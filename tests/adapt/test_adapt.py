@@ -363,8 +363,17 @@ def test_input_that_does_not_fit(folder, parts, tmp_path):
     with pytest.raises(InputError, match="this loss needs targets"):
         adapt(folder / "shifted", "-", folder / "exp", tmp_path / "out", settings())
     tiny.write_pack(tmp_path / "wide", {"s0-u0": np.zeros((40, 4), np.float32)})
-    with pytest.raises(InputError, match="frames of 4 values, the network takes 3"):
+    with pytest.raises(InputError, match="exp: takes frames of 3 values, .*wide has frames of 4"):
         run(folder, tmp_path / "out", frames=tmp_path / "wide")
+    fmllr = {"s0-u0": np.zeros((40, 3), np.float32)}
+    tiny.write_pack(tmp_path / "fmllr", fmllr, transform_dir="decode")
+    with pytest.raises(InputError, match="takes frames of 3 values, .*fmllr has .*, adapted"):
+        run(folder, tmp_path / "out", frames=tmp_path / "fmllr")
+    with pytest.raises(InputError, match="the network: takes frames of 3 values, .*, adapted"):
+        adapt_speaker(network, FramePack(tmp_path / "fmllr"), np.array([0]), targets, settings())
+    FramePack.build(tmp_path / "bare", [("s0-u0", "s0", fmllr["s0-u0"])])
+    with pytest.raises(InputError, match=r"bare/source\.yaml"):
+        run(folder, tmp_path / "out", frames=tmp_path / "bare")
     tiny.write_pack(tmp_path / "short", {"s0-u0": np.zeros((39, 3), np.float32)})
     with pytest.raises(InputError, match="s0-u0: has 39 frames, its target in .* 40"):
         run(folder, tmp_path / "out", frames=tmp_path / "short")
