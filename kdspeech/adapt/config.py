@@ -8,6 +8,8 @@ from kdspeech.acoustic.config import DistillConfig
 from kdspeech.config import Config
 from kdspeech.train import TrainConfig
 
+_OF_TARGETS = "targets", "lm_scale", "confidence", "min_confidence"  # settings of AdaptConfig
+
 
 class AdaptTrainConfig(TrainConfig):
     """TrainConfig for the few minutes of a speaker: plain gradient descent at a constant rate."""
@@ -80,6 +82,12 @@ class AdaptConfig(Config):
             raise ValueError("confidence weighs a best path; a lattice's posteriors are weights")
         if distill.unlabelled:
             raise ValueError("distill.unlabelled: give '-' in place of the targets")
+        fields = type(self).model_fields
+        idle = [name for name in _OF_TARGETS if getattr(self, name) != fields[name].default]
+        if idle and not self.needs_targets:
+            raise ValueError(
+                f"{', '.join(idle)}: of targets, at which loss kl does not look where distill.q = 0"
+            )
         own = not (distill.teachers or self.needs_targets)
         if own and distill.student_temperature == distill.temperature:
             raise ValueError(

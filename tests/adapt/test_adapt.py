@@ -37,6 +37,7 @@ from kdspeech.io.errors import InputError
 
 SPEAKERS = ["s0", "s1", "s2", "s3"]
 NORMAL = {"min_frames": 50, "held_out": 0.3}
+TAUGHT = "loss: kl, distill: {teachers: [a]}"  # needs no targets
 TRAIN = {"lr": 0.5, "epochs": 4, "batch_size": 32}
 
 
@@ -393,6 +394,9 @@ def test_input_that_does_not_fit(folder, parts, tmp_path):
         ("{loss: kl, distill: {temperature: 2}}", "is at its minimum from the start"),
         ("distill: {q: 0.5}", "distill goes with loss kl"),
         ("{targets: lattice, confidence: true}", "confidence weighs a best path"),
+        (f"{{{TAUGHT}, confidence: true}}", "confidence: of targets, at which loss kl does not"),
+        (f"{{{TAUGHT}, min_confidence: 0.7, lm_scale: 9}}", "lm_scale, min_confidence: of targets"),
+        (f"{{{TAUGHT}, targets: lattice}}", "targets: of targets"),
         ("update: []", "update"),
         ("rho: 1.5", "rho"),
         ("gates: 3", "gates: unknown key"),
@@ -402,3 +406,9 @@ def test_settings_that_make_no_sense(tmp_path, text, error):
     (tmp_path / "adapt.yaml").write_text(text)
     with pytest.raises(InputError, match=error):
         load_config(AdaptConfig, tmp_path / "adapt.yaml")
+
+
+def test_settings_of_targets_go_with_a_little_of_them(tmp_path):
+    (tmp_path / "adapt.yaml").write_text(f"{{{TAUGHT}, confidence: true, min_confidence: 0.7}}")
+    config = load_config(AdaptConfig, tmp_path / "adapt.yaml", ["distill.q=0.1"])
+    assert config.confidence and config.needs_targets

@@ -50,6 +50,14 @@ def test_configurations_of_networks_are_read():
             load_config(model, path)
 
 
+@pytest.mark.parametrize("loss", ["ce", "kl"])
+def test_each_loss_of_adaptation_has_settings_that_do_something(loss):
+    said = {"ce": ["loss=ce"], "kl": ["loss=kl", "distill.teachers=[teacher]"]}
+    for path in ROOT.glob("egs/*/conf/**/adapt.yaml"):
+        own = path.with_name(f"adapt_{loss}.yaml")  # as config_of of networks.sh looks for it
+        load_config(AdaptConfig, own if own.exists() else path, said[loss])
+
+
 def test_a_variant_is_the_other_file_but_for_what_it_says():
     conf = ROOT / "egs/speechocean762/conf"
     plain, wide = (load_config(DnnConfig, conf / f"{name}.yaml") for name in ("dnn", "dnn_h512"))
