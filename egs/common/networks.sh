@@ -27,7 +27,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${top_k:=50}"                   # posteriors of a frame that are stored
 : "${top_ks:=}"                    # other numbers of them to try: 5 10 20 all
 : "${adapted:=}"                   # systems that are adapted to speakers
-: "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"
+: "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"  # a plain network's leave out gates_...
 : "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
 : "${more:=}"                      # further sets to train on, where they are there: train_children
 : "${more_speeds=$speeds}"         # factors for these
@@ -143,8 +143,8 @@ train_further() {
 # targets of CE are what the system itself has heard, those of KL the teacher's posteriors.
 adapt_network() {
   local system=$1 how=$2 groups=${2%_*} loss=${2##*_} split options
+  if [[ $groups = gates && $system = dnn_* ]]; then return; fi  # it has none
   if is_done "$system.$how"; then return; fi
-  if [ "$groups" = all ]; then groups=hidden,gates,softmax; fi
   options=(--set "update=[$groups]" --set "loss=$loss")
   if [ "$loss" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi
   for split in $(evaluated); do

@@ -40,7 +40,9 @@ class AdaptConfig(Config):
     """
 
     update: tuple[str, ...] = Field(
-        ("gates",), min_length=1, description="groups of the network: gates, hidden, softmax, lhuc"
+        ("gates",),
+        min_length=1,
+        description="groups of the network: gates, hidden, softmax or all of these, and lhuc",
     )
     loss: Literal["ce", "kl"] = "ce"
     distill: DistillConfig = Field(

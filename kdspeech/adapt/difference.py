@@ -38,18 +38,22 @@ class About(Config):
 def updated_parameters(model: DNN, groups: tuple[str, ...]) -> dict[str, nn.Parameter]:
     """The parameters of some groups by their names, in the model's order.
 
-    "lhuc" is a group that the model gets here (see DNN.add_lhuc).
+    "all" are the groups that it has as it comes, "lhuc" is one that it gets here (see
+    DNN.add_lhuc).
 
     Raises:
         InputError: a group that the network does not have.
     """
+    own = list(model.groups())
     if "lhuc" in groups:
         model.add_lhuc()
     known = model.groups()
+    wanted = set()
     for name in groups:
-        if name not in known:
-            raise InputError(f"update: no group {name!r}: {', '.join([*known, 'lhuc'])}")
-    wanted = {id(p) for name in groups for p in known[name]}
+        if name != "all" and name not in known:
+            raise InputError(f"update: no group {name!r}: {', '.join([*own, 'lhuc', 'all'])}")
+        parts = own if name == "all" else [name]
+        wanted |= {id(p) for part in parts for p in known[part]}
     return {name: p for name, p in model.named_parameters() if id(p) in wanted}
 
 

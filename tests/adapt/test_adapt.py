@@ -24,6 +24,7 @@ from kdspeech.adapt import (
     jobs,
     read_frame_targets,
 )
+from kdspeech.adapt.difference import updated_parameters
 from kdspeech.adapt.speaker import AdaptLoss
 from kdspeech.adapt.targets import confidences
 from kdspeech.config import load_config
@@ -34,6 +35,7 @@ from kdspeech.decode.lattice_paths import add_paths
 from kdspeech.hmm import SpeakerModel
 from kdspeech.io.alignments import read_alignments, write_alignments
 from kdspeech.io.errors import InputError
+from kdspeech.models.highway import build_acoustic_model
 
 SPEAKERS = ["s0", "s1", "s2", "s3"]
 NORMAL = {"min_frames": 50, "held_out": 0.3}
@@ -152,6 +154,19 @@ def test_amplitudes_of_hidden_units(parts):
     torch.testing.assert_close(model.layer(0, model.norm(inputs)), h)
     torch.testing.assert_close(second, h * carry)
     assert transform.shape == carry.shape
+
+
+@pytest.mark.parametrize("model", ["HDNN-H8-L3", "DNN-H8-L3"])
+def test_all_groups_are_those_that_the_network_has(model):
+    def names(*groups: str) -> list[str]:
+        network = build_acoustic_model(model, num_classes=4, dim=9)
+        return list(updated_parameters(network, groups))
+
+    network = build_acoustic_model(model, num_classes=4, dim=9)
+    everything = [name for name, _ in network.named_parameters()]
+    assert names("all") == names(*network.groups()) == everything
+    assert sorted(names("all", "lhuc")) == sorted([*everything, "amplitudes"])
+    assert names("lhuc") == ["amplitudes"]
 
 
 def test_the_loss_by_hand(parts):
@@ -357,7 +372,7 @@ def test_another_network(folder, tmp_path):
 
 def test_input_that_does_not_fit(folder, parts, tmp_path):
     network, pack, targets = parts
-    with pytest.raises(InputError, match="no group 'gate': hidden, softmax, gates, lhuc"):
+    with pytest.raises(InputError, match="no group 'gate': hidden, softmax, gates, lhuc, all"):
         run(folder, tmp_path / "out", update=["gate"])
     with pytest.raises(InputError, match="neither lat.*gz nor ali"):
         run(folder, tmp_path / "out", targets="shifted")

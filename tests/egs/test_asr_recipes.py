@@ -99,6 +99,20 @@ def test_the_mean_of_several_teachers_is_stored_under_all_their_names():
     assert networks_say("speechocean762", *ask) == stores
 
 
+def test_a_network_without_gates_is_adapted_in_what_it_has():
+    said = networks_say(
+        "speechocean762",
+        "evaluated() { echo test; }; timed() { echo $*; }; decode_network() { :; }",
+        *(f"adapt_network dnn_h512_l6 {how} teacher" for how in ("gates_ce", "all_ce", "all_kl")),
+        "adapt_network hdnn_h512_l6 gates_ce teacher",
+    )
+    assert [re.search(r"adapt_(\S+)_test .*(update=\S+)", line).groups() for line in said] == [
+        ("dnn_h512_l6.all_ce", "update=[all]"),
+        ("dnn_h512_l6.all_kl", "update=[all]"),
+        ("hdnn_h512_l6.gates_ce", "update=[gates]"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of the recipe after all stages, and what it printed."""
