@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from kdspeech.train import shard
 log = logging.getLogger(__name__)
 
 NO_PDF = -1
+CV_UTTERANCES = "cv_utterances"  # of a network's directory: what its training held out
 _NAMED = 5  # utterances named in a log line
 
 
@@ -264,7 +266,49 @@ def without_targets(
 ) -> np.ndarray:
     """Numbers of the utterances without a usable alignment, but for those whose speaker, or
     (`by` utterance) whose original at another speed, is in `cv`."""
-    names = [original(name) for name in (pack.speakers if by == "speaker" else pack.utts)]
-    held_out = {names[i] for i in cv.tolist()}
+    units = _units(pack, by)
+    held_out = {units[i] for i in cv.tolist()}
     others = np.setdiff1d(np.arange(len(pack)), usable)
-    return np.array([i for i in others.tolist() if names[i] not in held_out], np.int64)
+    return np.array([i for i in others.tolist() if units[i] not in held_out], np.int64)
+
+
+def split_as_before(
+    pack: FramePack,
+    usable: np.ndarray,
+    held_out: Collection[str],
+    by: Literal["speaker", "utterance"] = "speaker",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deals utterances out as an earlier training did, so that its cv stays unseen.
+
+    Args:
+        pack, usable, by: as in split_cv.
+        held_out: the utterances of the earlier training's cv; some may not be here.
+    Returns:
+        Numbers of the training and of the cross-validation utterances, each in order. Utterances
+        that were not held out themselves but share a speaker, or (`by` utterance) an original at
+        another speed, with one that was, are in neither part.
+    """
+    units, held_out = _units(pack, by), set(held_out)
+    # Those that are not usable count too; of one that the pack lacks, its name has to do.
+    unseen = {units[pack.index[u]] if u in pack.index else original(u) for u in held_out}
+    cv = [i for i in usable.tolist() if pack.utts[i] in held_out]
+    train = [i for i in usable.tolist() if units[i] not in unseen]
+    return np.array(train, np.int64), np.array(cv, np.int64)
+
+
+def read_held_out(exp: str | os.PathLike) -> list[str]:
+    """The utterances that the training of a network held out; none where its directory does not
+    say."""
+    path = Path(exp) / CV_UTTERANCES
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def write_held_out(exp: str | os.PathLike, utts: Sequence[str]) -> None:
+    """Writes what read_held_out reads, an utterance a line."""
+    with atomic_path(Path(exp) / CV_UTTERANCES) as temporary:
+        temporary.write_text("".join(f"{utt}\n" for utt in utts), encoding="utf-8")
+
+
+def _units(pack: FramePack, by: str) -> list[str]:
+    """What is held out whole, for each utterance: the speaker or utterance at its own speed."""
+    return [original(name) for name in (pack.speakers if by == "speaker" else pack.utts)]

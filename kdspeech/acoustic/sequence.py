@@ -16,7 +16,9 @@ from kdspeech.acoustic.examples import (
     Targets,
     UtteranceBatches,
     group_utterances,
+    read_held_out,
     read_references,
+    split_as_before,
     split_cv,
 )
 from kdspeech.acoustic.identity import check_same_tree, network_id, pack_id
@@ -86,7 +88,10 @@ def train_sequence(
     bf16 = config.train.bf16
     teachers = open_teachers(config.distill(), pack, init_exp, bf16) if config.teachers else None
     loss = SequenceLoss(network, pack, references.pdfs, lattices, silence, config, teachers)
-    run = SequenceTraining(loss, references, online, config, exp)
+    held_out = read_held_out(init_exp)
+    known = not set(held_out).isdisjoint(pack.utts[i] for i in references.usable)
+    split = _split(pack, references.usable, held_out if known else [], config, init_exp)
+    run = SequenceTraining(loss, split, online, config, exp)
     _set_dropout(network.model, config.dropout)
     identity = {
         "init": network_id(init_exp),
@@ -98,13 +103,17 @@ def train_sequence(
         "teachers": teachers.made_from if teachers else None,
         "sequence": config.model_dump(mode="json", exclude={"train"}),
     }
+    if known:
+        identity["split"] = zlib.crc32(repr([part.tolist() for part in split]).encode())
     result = fit(
         network.model, run.batches, run.loss, run.evaluate, config.train, exp,
         identity=identity, progress=progress,
     )  # fmt: skip
     network.model.to("cpu")
-    left_out = references.problems | run.skipped()
-    save_experiment(network, left_out, exp, init_exp)
+    aside = np.setdiff1d(references.usable, np.concatenate(split)).tolist()
+    why = f"is of a held-out {config.cv_by} of {init_exp}, but was not held out there"
+    left_out = references.problems | {pack.utts[i]: why for i in aside} | run.skipped()
+    save_experiment(network, left_out, exp, init_exp, held_out)
     return {**result, "initial": run.initial(), "left_out": left_out}
 
 
@@ -113,7 +122,7 @@ class SequenceTraining:
 
     Args:
         loss: SequenceLoss.
-        references: with the utterances to use.
+        split: numbers of the utterances for training and for cross-validation.
         online: makes new lattices, where there are to be any.
         config: SequenceConfig.
         exp: the directory of the training.
@@ -122,16 +131,17 @@ class SequenceTraining:
     def __init__(
         self,
         loss: SequenceLoss,
-        references: Targets,
+        split: tuple[np.ndarray, np.ndarray],
         online: OnlineLattices | None,
         config: SequenceConfig,
         exp: Path,
     ):
         self._loss, self._online, self._config, self._exp = loss, online, config, exp
-        self._pack, self._usable = loss.pack, references.usable
-        seed, size = config.train.seed, config.train.batch_size
-        train, self._cv = split_cv(self._pack, self._usable, config.cv_fraction, config.cv_by, seed)
-        self._order = UtteranceBatches(self._pack, train, size, seed)
+        self._pack, self._usable = loss.pack, np.union1d(*split)
+        train, self._cv = split
+        self._order = UtteranceBatches(
+            self._pack, train, config.train.batch_size, config.train.seed
+        )
         log.info(
             "%d frames for training, %d for cv", *map(self._pack.num_frames, (train, self._cv))
         )
@@ -219,6 +229,28 @@ def _references(pack: FramePack, ali_dir, network: Network, exp: Path) -> Target
         return read_references(pack, ali_dir, network.transitions, path)
     finally:
         path.unlink(missing_ok=True)
+
+
+def _split(
+    pack: FramePack, usable: np.ndarray, held_out: list[str], config: SequenceConfig, init_exp
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and cross-validation: what the initial network's training held out, where that is
+    known, or the metrics would be of speech that it was trained on."""
+    by = config.cv_by
+    if not held_out:
+        log.warning(
+            "%s does not tell what it held out, or none of that is usable here: the held-out part "
+            "is dealt anew and may be of its training data",
+            init_exp,
+        )
+        return split_cv(pack, usable, config.cv_fraction, by, config.train.seed)
+    train, cv = split_as_before(pack, usable, held_out, by)
+    if not len(train):
+        raise InputError(
+            f"{init_exp}: each {by} with a lattice was held out there, in whole or in part "
+            "(is cv_by that of its training?)"
+        )
+    return train, cv
 
 
 def _online(graph_dir, network: Network, config: SequenceConfig, needed) -> OnlineLattices | None:

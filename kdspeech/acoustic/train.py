@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from kdspeech.acoustic.examples import (
     read_targets,
     split_cv,
     without_targets,
+    write_held_out,
 )
 from kdspeech.acoustic.frames import FrameSource
 from kdspeech.acoustic.identity import check_same_tree, network_id
@@ -78,11 +79,12 @@ def train_dnn(
         open_teachers(distill, pack, ali_dir, config.train.bf16) if distill.teachers else None
     )
     targets = _targets(pack, ali_dir, transitions, exp)
-    result = fit_frames(network, pack, targets, config, exp, progress, teachers, init)
+    split = split_cv(pack, targets.usable, config.cv_fraction, config.cv_by, config.train.seed)
+    result = fit_frames(network, pack, targets, split, config, exp, progress, teachers, init)
     left_out = dict(targets.problems)
     if distill.unlabelled:
         left_out = {utt: why for utt, why in left_out.items() if utt not in pack.index}
-    save_experiment(network, left_out, exp, ali_dir)
+    save_experiment(network, left_out, exp, ali_dir, [pack.utts[i] for i in split[1]])
     return {**result, "left_out": left_out}
 
 
@@ -90,6 +92,7 @@ def fit_frames(
     network: Network,
     pack: FramePack,
     targets: Targets,
+    split: tuple[np.ndarray, np.ndarray],
     config: DnnConfig,
     exp: str | os.PathLike,
     progress: bool = False,
@@ -101,6 +104,7 @@ def fit_frames(
     Args:
         network: new, or with the weights of `init`.
         pack, targets: the frames and their pdfs.
+        split: numbers of the utterances for training and for cross-validation (see split_cv).
         config: its `network` is not looked at.
         exp: of `fit`.
         progress: show a bar on the terminal.
@@ -112,7 +116,7 @@ def fit_frames(
     Raises:
         InputError: as train_dnn.
     """
-    train, cv = split_cv(pack, targets.usable, config.cv_fraction, config.cv_by, config.train.seed)
+    train, cv = split
     if config.distill.unlabelled:
         train = np.union1d(train, without_targets(pack, targets.usable, cv, config.cv_by))
     context = network.config.context
@@ -238,7 +242,13 @@ def _targets(pack: FramePack, ali_dir: Path, transitions: TransitionModel, exp: 
         path.unlink(missing_ok=True)
 
 
-def save_experiment(network: Network, left_out: dict[str, str], exp: Path, source: Path) -> None:
+def save_experiment(
+    network: Network,
+    left_out: dict[str, str],
+    exp: Path,
+    source: Path,
+    held_out: Sequence[str] = (),
+) -> None:
     """Writes what belongs to the network; under torchrun one process does it.
 
     Args:
@@ -246,12 +256,15 @@ def save_experiment(network: Network, left_out: dict[str, str], exp: Path, sourc
         left_out: utterance -> why it was not used.
         exp: its directory.
         source: with tree and phones.txt.
+        held_out: utterances that were not trained on; none: not known.
     """
     if int(os.environ.get("RANK", 0)):
         return
     rows = "".join(f"{utt} {why}\n" for utt, why in sorted(left_out.items()))
     with atomic_path(exp / "left_out") as temporary:
         temporary.write_text(rows, encoding="utf-8")
+    if held_out:
+        write_held_out(exp, held_out)
     if (source / "phones.txt").exists():
         shutil.copy(source / "phones.txt", exp)
     network.write(exp, source / "tree")

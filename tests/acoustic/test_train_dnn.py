@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from kdspeech.acoustic import DnnConfig, FrameBatches, Network, make_frames
-from kdspeech.acoustic.examples import split_cv
+from kdspeech.acoustic.examples import split_as_before, split_cv
 from kdspeech.acoustic.train import train_dnn
 from kdspeech.data import frames
 from kdspeech.data.frames import FramePack
@@ -48,6 +48,9 @@ def test_a_killed_training_ends_the_same(folder):
                for k, w in weights(folder / "whole").items())  # fmt: skip
     assert (folder / "killed/priors").read_bytes() == (folder / "whole/priors").read_bytes()
     assert not list((folder / "killed").glob(".pdfs*"))
+    pack = FramePack(folder / "frames")
+    held_out = [pack.utts[i] for i in split_cv(pack, np.arange(len(pack)), 0.25)[1]]
+    assert (folder / "killed/cv_utterances").read_text().split() == held_out
     with pytest.raises(InputError, match="network.model was HDNN-H8-L3, is DNN-H8-L3"):
         tiny.train(folder, folder / "killed", network={"model": "DNN-H8-L3", "context": 1})
 
@@ -102,6 +105,24 @@ def test_a_speaker_at_another_speed_is_the_same_speaker(folder):
     )
     assert (speaker in cv) == (f"sp0.9-{speaker}" in cv)
     assert (speaker in train) == (f"sp0.9-{speaker}" in train)
+
+
+def test_what_was_held_out_before_is_held_out_again(folder):
+    pack = FramePack(folder / "frames")
+    pack.speakers = [name.replace("s3", "sp1.1-s2") for name in pack.speakers]
+    pack.utts[pack.index["s0-u0"]] = "sp0.9-s1-u1"
+    pack.index = {utt: i for i, utt in enumerate(pack.utts)}
+    usable = np.array([i for utt, i in pack.index.items() if utt not in ("s2-u2", "s1-u9")])
+    train, cv = (
+        {pack.utts[i] for i in part}
+        for part in split_as_before(pack, usable, ["s2-u2", "s2-u6", "gone"])
+    )
+    assert cv == {"s2-u6"}
+    assert train == {"s0-u4", "s0-u8", "sp0.9-s1-u1", "s1-u1", "s1-u5"}
+    for listed in ("s1-u1", "sp0.9-s1-u1", "sp1.1-s1-u1"):  # the last one is not in the pack
+        train, cv = split_as_before(pack, usable, [listed], "utterance")
+        assert [pack.utts[i] for i in cv] == [listed] * (listed in pack.index)
+        assert len(train) == len(usable) - 2
 
 
 def test_utterances_missing_on_either_side_are_counted_and_named(folder):

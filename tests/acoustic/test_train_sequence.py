@@ -1,5 +1,6 @@
 """Sequence training: criteria improve, resuming, two processes, input that does not fit."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from kdspeech.acoustic import Network
 from kdspeech.acoustic.examples import UtteranceBatches
+from kdspeech.acoustic.sequence_loss import SequenceLoss
 from kdspeech.cli.main import app
 from kdspeech.data.frames import FramePack
 from kdspeech.decode import (
@@ -85,6 +87,57 @@ def cv_utterances(pack) -> set[str]:
     from kdspeech.acoustic.examples import split_cv
 
     return {pack.utts[i] for i in split_cv(pack, np.arange(len(pack)), 0.25)[1]}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The numbers of the utterances that trainings learn from, and of those they evaluate."""
+    found, inner = {True: set(), False: set()}, SequenceLoss.__call__
+
+    def call(self, model, numbers):
+        found[model.training].update(self.pack.utts[i] for i in numbers)
+        return inner(self, model, numbers)
+
+    monkeypatch.setattr(SequenceLoss, "__call__", call)
+    return found
+
+
+def test_the_held_out_part_is_the_initial_networks(world, tmp_path, seen):
+    held_out = (world / "init/cv_utterances").read_text().split()
+    used = FramePack(world / "frames").utts
+    one, two = sorted({utt[:2] for utt in used} - {held_out[0][:2]})[:2]
+    without = [utt for utt in used if utt[:2] in (one, two)] + held_out[:1]
+    lats = make_lattices(
+        world, tmp_path / "lats", **{utt.replace("-", "_"): None for utt in without}
+    )
+    train(world, tmp_path / "exp", lats, train={"epochs": 1})
+    assert seen[False] == set(held_out[1:])  # the initial network was trained on all others
+    assert seen[True] == set(used) - set(without) - seen[False]
+    assert (tmp_path / "exp/cv_utterances").read_text().split() == held_out
+
+
+def test_a_network_that_does_not_tell_what_it_held_out(world, tmp_path, seen):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("frames", "ali", "lats"):
+        (other / name).symlink_to(world / name)
+    shutil.copytree(world / "init", other / "init")
+    listed = other / "init/cv_utterances"
+    listed.unlink()
+    train(other, tmp_path / "exp", cv_by="utterance", train={"epochs": 1})
+    assert len({utt[:2] for utt in seen[False]}) > 1 and seen[True].isdisjoint(seen[False])
+    assert not (tmp_path / "exp/cv_utterances").exists()
+    listed.write_text("s9-u9\n")  # none of this pack: the same split, and the training goes on
+    train(other, tmp_path / "exp", cv_by="utterance", train={"epochs": 1})
+    listed.write_text("s1-u1\n")
+    with pytest.raises(InputError, match="identity.split was not set"):
+        train(other, tmp_path / "exp", cv_by="utterance", train={"epochs": 1})
+    left_out = train(other, tmp_path / "speaker", train={"epochs": 1})["left_out"]
+    assert sorted(left_out) == ["s1-u5", "s1-u9"]
+    assert "is of a held-out speaker of" in left_out["s1-u5"]
+    listed.write_text("s0-u0\ns1-u1\ns2-u2\ns3-u3\n")
+    with pytest.raises(InputError, match="each speaker .* was held out there"):
+        train(other, tmp_path / "none")
 
 
 def test_a_student_that_equals_its_teacher_stays(world, tmp_path):
