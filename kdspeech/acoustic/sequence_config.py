@@ -55,7 +55,9 @@ class SequenceConfig(Config):
     teacher_scale: float | None = Field(
         None, gt=0, description="of the teachers' scores; acoustic_scale by default"
     )
-    nbest: int | None = Field(None, ge=1, description="kd on the teachers' N best paths alone")
+    nbest: int | None = Field(
+        None, ge=1, description="kd on the teachers' N best word sequences alone"
+    )
     kl_weight: float = Field(0.0, ge=0, description="of the teachers' posteriors, by frames")
     temperature: float = Field(1.0, gt=0, description="of these posteriors")
     dropout: float | None = Field(None, ge=0, lt=1, description="the network's own by default")

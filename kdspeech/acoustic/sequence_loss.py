@@ -17,6 +17,9 @@ from kdspeech.losses import SequenceReport, mmi_loss, sequence_kd_loss, smbr_los
 
 Lattices = Callable[[Sequence[str], Sequence[np.ndarray]], list[Lattice]]
 
+_NBEST_BEAM = 10.0  # what is left out of the N best is less than e^-10 as probable as the best
+_LEAST_LM_SCALE = 1e-3  # determinization takes no lm_scale, but one of the acoustics by it
+
 
 class SequenceLoss:
     """Loss and metrics of some utterances.
@@ -119,10 +122,17 @@ class SequenceLoss:
         return sequence_kd_loss(scores, lattices, teachers, self.tables, **options)
 
     def _nbest(self, lattice: Lattice, scores: np.ndarray, scale: float) -> Lattice:
+        """The lattice of the N best word sequences by the scores, each with its best alignment.
+
+        The N best paths of a state-level lattice would mostly be alignments of one sequence.
+        """
         if lattice.num_states == 0 or lattice.num_frames != len(scores):
             return lattice  # the loss says what is wrong
-        scored = lattice.rescore_acoustic(scores, self.network.transitions)
-        return nbest_lattice(scored, self.config.nbest, scale, self.config.lm_scale)
+        transitions, lm_scale = self.network.transitions, self.config.lm_scale
+        scored = lattice.rescore_acoustic(scores, transitions)
+        unit = max(lm_scale, _LEAST_LM_SCALE)
+        sequences = scored.determinize(transitions, _NBEST_BEAM / unit, scale / unit)
+        return nbest_lattice(sequences, self.config.nbest, scale, lm_scale)
 
     def _frame_terms(self, logits, taught, numbers, used: Tensor) -> tuple[Tensor, dict]:
         """Of the frames in use."""

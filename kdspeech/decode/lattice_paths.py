@@ -80,8 +80,9 @@ def nbest_lattice(
 ) -> Lattice:
     """The lattice of the n best paths alone, by the lattice's own costs.
 
-    For a model's N best, give `lattice.rescore_acoustic(loglikes, transitions)`. Of a state-level
-    lattice, paths may differ in their alignments alone.
+    For a model's N best, give `lattice.rescore_acoustic(loglikes, transitions)`. The paths of a
+    state-level lattice may differ in their alignments alone, and near the best one they do; for n
+    word sequences, each with its best alignment, determinize the rescored lattice.
     """
     paths = lattice.nbest(n, acoustic_scale, lm_scale)
     empty = Lattice.from_arrays([0], [], [])

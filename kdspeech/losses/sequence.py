@@ -154,7 +154,8 @@ def sequence_kd_loss(
 
     Args:
         scores, lattices, tables, ...: as in `mmi_loss`; by default, utterances are as long as
-            their lattices. Give a lattice from `nbest_lattice` for the N-best form.
+            their lattices. Give a lattice from `nbest_lattice`, of a determinized one, for the
+            N-best form.
         teacher_scores: as `scores`, of the teacher; a sequence of them for an ensemble.
         teacher_weights: alpha_m, P* = sum_m alpha_m P_m; 0 or more, they must sum to one. By
             default all the same.

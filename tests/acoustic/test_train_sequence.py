@@ -14,7 +14,7 @@ from test_train_dnn import TORCHRUN, weights
 from tiny_sequence import make_lattices, train, train_as_program
 from typer.testing import CliRunner
 
-from kdspeech.acoustic import Network
+from kdspeech.acoustic import Network, SequenceConfig
 from kdspeech.acoustic.examples import UtteranceBatches
 from kdspeech.acoustic.sequence_loss import SequenceLoss
 from kdspeech.cli.main import app
@@ -149,6 +149,31 @@ def test_a_student_that_equals_its_teacher_stays(world, tmp_path):
     )
     few = train(world, tmp_path / "few", nbest=5, **teachers)
     assert few["initial"]["criterion"] > -np.log(5) / 40  # the entropy of five paths at most
+
+
+@pytest.mark.parametrize("lm_scale", [1.0, 0.5, 0.0])
+def test_the_n_best_are_word_sequences(world, lm_scale):
+    network, pack = Network.read(world / "init"), FramePack(world / "frames")
+    teachers = [str(world / "teacher")]
+    config = SequenceConfig(criterion="kd", teachers=teachers, nbest=20, lm_scale=lm_scale)
+    loss = SequenceLoss(network, pack, None, None, tiny_sequence.SILENCE, config)
+    scores = Network.read(world / "teacher").log_likelihoods(pack["s0-u0"])
+    raw = tiny_sequence.lattices(world)["s0-u0"]
+    assert not raw.is_compact
+    scored = raw.rescore_acoustic(scores, network.transitions)
+    best = scored.nbest(500, 0.1, lm_scale)
+    assert len({tuple(path.words) for path in best[:20]}) < 15
+    found = loss._nbest(raw, scores, 0.1).nbest(30, 0.1, lm_scale)
+    by_words = {}  # the best alignment of each comes first
+    for path in best:
+        by_words.setdefault(tuple(path.words), path)
+    assert len({tuple(path.words) for path in found}) == 20
+    for path, expected in zip(found, by_words.values(), strict=False):  # these may be less than 20
+        assert cost(path, lm_scale) == pytest.approx(cost(expected, lm_scale), abs=1e-3)
+
+
+def cost(path, lm_scale: float) -> float:
+    return lm_scale * path.graph_cost + 0.1 * path.acoustic_cost
 
 
 def test_ensembles_and_frame_targets(world, tmp_path):
