@@ -93,28 +93,46 @@ class UtteranceBatches:
         utterances: numbers of those to use; an epoch has each of them once.
         num_frames: of a batch, of all processes together; the utterance that fills it is in it.
         seed: of the order.
+        processes: that share a batch; each has an utterance of it.
+    Raises:
+        InputError: fewer utterances than processes.
     """
 
-    def __init__(self, pack: FramePack, utterances: np.ndarray, num_frames: int, seed: int = 0):
+    def __init__(
+        self,
+        pack: FramePack,
+        utterances: np.ndarray,
+        num_frames: int,
+        seed: int = 0,
+        processes: int = 1,
+    ):
         self.pack, self.utterances, self.num_frames = pack, utterances, num_frames
-        self.seed = seed
+        self.seed, self.processes = seed, processes
+        if len(utterances) < processes:
+            raise InputError(
+                f"{pack.path}: {len(utterances)} utterances to train on cannot be shared by "
+                f"{processes} processes"
+            )
 
     def __call__(self, epoch: int) -> list[list[int]]:
         rng = np.random.default_rng((self.seed, epoch))
-        return group_utterances(self.pack, rng.permutation(self.utterances), self.num_frames)
+        order = rng.permutation(self.utterances)
+        return group_utterances(self.pack, order, self.num_frames, self.processes)
 
 
-def group_utterances(pack: FramePack, utterances: np.ndarray, num_frames: int) -> list[list[int]]:
-    """Cuts a list of utterances into groups of at least so many frames; one that would be less than
-    half a group joins the one before."""
+def group_utterances(
+    pack: FramePack, utterances: np.ndarray, num_frames: int, at_least: int = 1
+) -> list[list[int]]:
+    """Cuts a list of utterances into groups of at least so many frames and `at_least` utterances;
+    a last one of less than half the frames, or of fewer utterances, joins the one before."""
     groups, filled = [[]], 0
     for i in utterances.tolist():
-        if filled >= num_frames:
+        if filled >= num_frames and len(groups[-1]) >= at_least:
             groups.append([])
             filled = 0
         groups[-1].append(i)
         filled += len(pack[i])
-    if len(groups) > 1 and filled < num_frames / 2:
+    if len(groups) > 1 and (filled < num_frames / 2 or len(groups[-1]) < at_least):
         last = groups.pop()
         groups[-1] += last
     return groups

@@ -140,7 +140,7 @@ class SequenceTraining:
         self._pack, self._usable = loss.pack, np.union1d(*split)
         train, self._cv = split
         self._order = UtteranceBatches(
-            self._pack, train, config.train.batch_size, config.train.seed
+            self._pack, train, config.train.batch_size, config.train.seed, _processes()
         )
         log.info(
             "%d frames for training, %d for cv", *map(self._pack.num_frames, (train, self._cv))
@@ -159,7 +159,7 @@ class SequenceTraining:
         is then the sum over the batch."""
         loss, sums = self._loss(model, shard(numbers))
         metrics = ratios(_over_processes(sums, loss.device))
-        return loss * int(os.environ.get("WORLD_SIZE", 1)), metrics
+        return loss * _processes(), metrics
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict:
@@ -319,6 +319,10 @@ def _over_processes(sums: dict, device: torch.device) -> dict:
     values = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(values)
     return dict(zip(sums, values.tolist(), strict=True))
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))  # torchrun's
 
 
 def _wait() -> None:

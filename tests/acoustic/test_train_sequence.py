@@ -1,5 +1,6 @@
 """Sequence training: criteria improve, resuming, two processes, input that does not fit."""
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -224,6 +225,20 @@ def test_an_epoch_has_every_utterance_once(world):
         sizes = [pack.num_frames(np.array(numbers)) for numbers in found]
         assert all(50 <= size < 200 for size in sizes)
     assert epochs[0] == epochs[2] != epochs[1]
+
+
+def test_two_processes_have_an_utterance_of_each_batch(world, tmp_path):
+    assert run(world, tmp_path / "two", 0, 40, program=TORCHRUN) == 0  # any utterance fills one
+    assert read_metrics(tmp_path / "two/metrics.jsonl")[0]["step"] == 4  # of nine utterances
+    pack = FramePack(world / "frames")
+    everybody, size = np.arange(len(pack)), pack.num_frames(np.arange(len(pack)))
+    for frames, processes in itertools.product((1, 40, 100, size - 1), (1, 2, 5, 12)):
+        batches = UtteranceBatches(pack, everybody, frames, processes=processes)
+        for epoch in range(5):
+            assert sorted(sum(batches(epoch), [])) == everybody.tolist()
+            assert min(map(len, batches(epoch))) >= processes
+    with pytest.raises(InputError, match="12 utterances to train on cannot be shared by 13 proc"):
+        UtteranceBatches(pack, everybody, 100, processes=13)
 
 
 def test_compact_lattices_of_archives(world, tmp_path):

@@ -1,6 +1,7 @@
 """Lattices and networks for the frames of tiny.py, and sequence trainings of them.
 
-As a program: python tiny_sequence.py FOLDER EXP [steps after which it is killed]
+As a program: python tiny_sequence.py FOLDER EXP [steps after which it is killed, 0: is not
+[frames of a batch]]
 """
 
 import os
@@ -84,10 +85,10 @@ def train(folder: Path, exp: Path, lats: Path | None = None, graph=None, **chang
     )  # fmt: skip
 
 
-def train_as_program(folder: Path, exp: Path) -> dict:
+def train_as_program(folder: Path, exp: Path, batch_size: int = 100) -> dict:
     """With all that has a state of its own: new lattices, references that are added."""
-    graph = folder / "graph"
-    return train(folder, exp, graph=graph, regenerate=2, criterion="bmmi", missing="add")
+    options = {"graph": folder / "graph", "regenerate": 2, "criterion": "bmmi", "missing": "add"}
+    return train(folder, exp, **options, train={"batch_size": batch_size})
 
 
 def kill_after(steps: int) -> None:
@@ -106,6 +107,7 @@ def kill_after(steps: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        kill_after(int(sys.argv[3]))
-    train_as_program(Path(sys.argv[1]), Path(sys.argv[2]))
+    folder, exp, *numbers = sys.argv[1:]
+    if numbers and int(numbers[0]):
+        kill_after(int(numbers[0]))
+    train_as_program(Path(folder), Path(exp), *map(int, numbers[1:]))
