@@ -148,7 +148,7 @@ class SequenceTraining:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch, of all processes together."""
-        if not (self._exp / INITIAL).exists():
+        if not (self._goes_on() and (self._exp / INITIAL).exists()):
             self._write_initial()
         if self._config.regenerate:
             self._use_lattices_of(epoch // self._config.regenerate * self._config.regenerate)
@@ -181,6 +181,11 @@ class SequenceTraining:
             parts = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, self._loss.problems)
         return {utt: why for part in parts for utt, why in part.items()}
+
+    def _goes_on(self) -> bool:
+        """Whether there is something to go on from; else what lies there is of another start, maybe
+        with other settings."""
+        return (self._exp / "last.pt").exists()
 
     def _write_initial(self) -> None:
         metrics = self.evaluate(self._loss.network.model.eval())

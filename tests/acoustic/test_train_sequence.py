@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from kdspeech.acoustic import Network, SequenceConfig
 from kdspeech.acoustic.examples import UtteranceBatches
+from kdspeech.acoustic.sequence import SequenceTraining
 from kdspeech.acoustic.sequence_loss import SequenceLoss
 from kdspeech.cli.main import app
 from kdspeech.data.frames import FramePack
@@ -205,6 +206,29 @@ def test_a_killed_training_ends_the_same(world, whole, tmp_path):
     options = {"graph": world / "graph", "regenerate": 2, "missing": "add", "criterion": "mmi"}
     with pytest.raises(InputError, match="criterion was bmmi, is mmi"):
         train(world, exp, **options)
+
+
+def stop_after(steps: int, monkeypatch) -> None:
+    """Makes trainings end with an error at a step."""
+    inner, calls = SequenceTraining.loss, []
+
+    def loss(self, model, numbers):
+        calls.append(1)
+        if len(calls) > steps:
+            raise KeyboardInterrupt
+        return inner(self, model, numbers)
+
+    monkeypatch.setattr(SequenceTraining, "loss", loss)
+
+
+def test_initial_metrics_are_of_the_settings_that_train(world, tmp_path, monkeypatch):
+    expected = train(world, tmp_path / "other", criterion="mmi", train={"epochs": 1})["initial"]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        stop_after(0, patched)  # there is no last.pt yet
+        train(world, tmp_path / "exp", train={"epochs": 1})
+    assert (tmp_path / "exp/initial.json").exists()
+    result = train(world, tmp_path / "exp", criterion="mmi", train={"epochs": 1})
+    assert result["initial"] == expected
 
 
 def test_two_processes_train_as_one(world, whole, tmp_path):
