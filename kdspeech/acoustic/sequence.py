@@ -37,6 +37,7 @@ from kdspeech.train import fit, shard
 log = logging.getLogger(__name__)
 
 INITIAL = "initial.json"  # cv metrics before the first step
+SKIPPED = "skipped.{}.json"  # of process 1, 2, ...: utterances that its steps skipped, and why
 
 
 def train_sequence(
@@ -145,6 +146,9 @@ class SequenceTraining:
         log.info(
             "%d frames for training, %d for cv", *map(self._pack.num_frames, (train, self._cv))
         )
+        self._skipped = exp / SKIPPED.format(_rank() + 1)
+        self._noted: dict[str, str] = {}  # what the file says
+        self._read_skipped()
 
     def batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch, of all processes together."""
@@ -159,6 +163,7 @@ class SequenceTraining:
         is then the sum over the batch."""
         loss, sums = self._loss(model, shard(numbers))
         metrics = ratios(_over_processes(sums, loss.device))
+        self._note_skipped()
         return loss * _processes(), metrics
 
     @torch.no_grad()
@@ -168,7 +173,9 @@ class SequenceTraining:
         for numbers in self._groups(self._cv):
             loss, sums = self._loss(model, numbers)
             total = {key: total.get(key, 0) + value for key, value in sums.items()}
-        return ratios(_over_processes(total, loss.device))
+        total = _over_processes(total, loss.device)
+        self._note_skipped()
+        return ratios(total)
 
     def initial(self) -> dict:
         """The cv metrics before the first step."""
@@ -187,9 +194,26 @@ class SequenceTraining:
         with other settings."""
         return (self._exp / "last.pt").exists()
 
+    def _read_skipped(self) -> None:
+        """What this training skipped before it was stopped; a checkpoint does not tell."""
+        if not self._goes_on():
+            self._skipped.unlink(missing_ok=True)
+        elif self._skipped.exists():
+            self._noted = json.loads(self._skipped.read_text(encoding="utf-8"))
+            self._loss.problems.update(self._noted)
+
+    def _note_skipped(self) -> None:
+        """Before the checkpoint that leaves these steps behind. Comes after a word with the other
+        processes: the first one clears the directory of half-written files as it starts."""
+        problems = self._loss.problems
+        if problems != self._noted:
+            with atomic_path(self._skipped) as temporary:
+                temporary.write_text(json.dumps(problems) + "\n", encoding="utf-8")
+            self._noted = dict(problems)
+
     def _write_initial(self) -> None:
         metrics = self.evaluate(self._loss.network.model.eval())
-        if int(os.environ.get("RANK", 0)) == 0:
+        if _rank() == 0:
             with atomic_path(self._exp / INITIAL) as temporary:
                 temporary.write_text(json.dumps(metrics) + "\n")
         _wait()
@@ -203,7 +227,7 @@ class SequenceTraining:
         if epoch == 0:
             return
         folder = self._exp / "lattices" / str(epoch)
-        path = folder / f"raw.{int(os.environ.get('RANK', 0)) + 1}.pack"
+        path = folder / f"raw.{_rank() + 1}.pack"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_pack(path, self._new_lattices())
@@ -328,6 +352,10 @@ def _over_processes(sums: dict, device: torch.device) -> dict:
 
 def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))  # torchrun's
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", 0))
 
 
 def _wait() -> None:

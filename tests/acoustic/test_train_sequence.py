@@ -326,6 +326,26 @@ def test_references_outside_the_lattice(world, tmp_path):
     assert rows(skip, "train_skipped")[0] > 60
 
 
+def test_what_steps_skipped_is_not_forgotten(world, tmp_path, monkeypatch):
+    names = ("s0_u4", "s1_u1", "s1_u9", "s2_u2", "s3_u7")
+    found = tiny_sequence.lattices(world)
+    changed = {name: nbest_lattice(found[name.replace("_", "-")], 1) for name in names}
+    lats = make_lattices(world, tmp_path / "lats", **changed)
+    options = {"missing": "skip", "train": {"epochs": 1, "batch_size": 40}}  # 9 steps
+    whole = train(world, tmp_path / "whole", lats, **options)["left_out"]
+    assert sorted(whole) == [name.replace("_", "-") for name in names]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        stop_after(7, patched)
+        train(world, tmp_path / "exp", lats, **options)
+    expected = (tmp_path / "whole/left_out").read_bytes()
+    for exp in ("exp", "exp", "whole"):  # goes on; is finished; was never stopped
+        assert train(world, tmp_path / exp, lats, **options)["left_out"] == whole
+        assert (tmp_path / exp / "left_out").read_bytes() == expected
+    (tmp_path / "exp/last.pt").unlink()  # another training: nothing is skipped
+    again = train(world, tmp_path / "exp", lats, train={"epochs": 1})
+    assert again["left_out"] == {} and not list((tmp_path / "exp").glob("skipped.*"))
+
+
 def test_a_loss_that_is_not_finite_names_the_batch(world, tmp_path):
     with pytest.raises(InputError, match=r"not finite in the batch of s\d-u\d+, s\d"):
         train(world, tmp_path / "exp", train={"lr": 1e38})
