@@ -20,11 +20,21 @@ def save(path: Path, content: dict) -> None:
     Raises:
       OSError: the disk is full or refuses; it names `path`.
     """
+    write(path, pack(content))
+
+
+def pack(content: dict) -> memoryview:
+    """The bytes of a checkpoint: the content as it is now, whatever becomes of its tensors."""
     buffer = io.BytesIO()  # torch.save on a full disk itself says no more than "unexpected pos"
     torch.save(content, buffer)
+    return buffer.getbuffer()
+
+
+def write(path: Path, packed: memoryview) -> None:
+    """Writes what `pack` returned, as `save` does."""
     try:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            temporary.write_bytes(packed)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

@@ -65,6 +65,7 @@ class _Run:
     state: _State
     move_bar: Callable[[float, str], None]
     write_events: Callable[[dict], None]
+    pending: memoryview | None = None  # a last.pt whose next loss is not known yet
 
     @property
     def kept(self) -> nn.Module:
@@ -90,6 +91,8 @@ def fit(
     train.log and TensorBoard events. If last.pt is there, the run goes on from it and, on a CPU
     with the same number of threads, ends with the same bits as a run that was never stopped. A run
     that diverges leaves diverged.json, and with the same settings diverges at once from then on.
+    No last.pt or best.pt holds weights that are not finite; one of within an epoch is written when
+    the loss of the step after it is known to be finite.
 
     Under torchrun every process calls `fit`; gradients and metrics are averaged over them, rank 0
     writes. `train_batches` then gives this process's part of each batch (see `shard`).
@@ -113,7 +116,8 @@ def fit(
       rows of metrics.jsonl: epoch, step, lr, seconds, train_*, dev_*.
 
     Raises:
-      DivergedError: the loss is not finite, now or when these settings were tried before.
+      DivergedError: the loss or the weights are not finite, now or when these settings were tried
+        before.
       InputError: last.pt is of a run with other settings, another process trains in the directory,
         or `config` does not fit the data or the machine.
     """
@@ -262,9 +266,11 @@ def _train_epoch(
         if steps:
             run.move_bar(state.epoch + state.epoch_step / steps, _describe(state))
         if config.checkpoint_steps and state.step % config.checkpoint_steps == 0:
-            _save_last(run)
+            _check_weights(run)
+            run.pending = _pack_last(run)
     if state.epoch_step == 0:
         raise InputError(f"{run.directory}: epoch {state.epoch + 1} has no training batch")
+    _check_weights(run)
 
 
 def _train_step(run: _Run, batch: Any, loss_fn: Callable, epochs: float) -> None:
@@ -275,13 +281,8 @@ def _train_step(run: _Run, batch: Any, loss_fn: Callable, epochs: float) -> None
     loss, metrics = loss_fn(run.wrapped, run.fabric.to_device(batch))
     value = loss.item()
     if not math.isfinite(value):
-        error = DivergedError(
-            f"{run.directory}: the loss is {value} in epoch {state.epoch + 1}, step "
-            f"{state.epoch_step + 1} (rate {rate:g}); lower lr, set grad_clip or warmup_epochs. "
-            "Checkpoints up to here are kept"
-        )
-        note_divergence(run.directory, error, run.settings)
-        raise error
+        raise _diverged(run, f"the loss is {value}", state.epoch_step + 1)
+    _write_pending(run)
     run.fabric.backward(loss)
     if config.grad_clip:
         run.fabric.clip_gradients(run.wrapped, run.optimizer, max_norm=config.grad_clip)
@@ -291,6 +292,24 @@ def _train_step(run: _Run, batch: Any, loss_fn: Callable, epochs: float) -> None
         update_average(run.average, run.model, config.ema, state.step)
     for key, number in {"loss": value, **metrics}.items():
         state.sums[key] = state.sums.get(key, 0.0) + float(number)
+
+
+def _check_weights(run: _Run) -> None:
+    """Refuses weights that a gradient has spoilt whose loss was finite. Only before something is
+    written: the loss of each step shows nearly all of it, and this reads every weight."""
+    if not all(weights.isfinite().all() for weights in run.model.parameters()):
+        raise _diverged(run, "the weights are not finite", run.state.epoch_step)
+
+
+def _diverged(run: _Run, what: str, step: int) -> DivergedError:
+    """The error, which the directory remembers from now on."""
+    rate = run.optimizer.param_groups[0]["lr"]
+    error = DivergedError(
+        f"{run.directory}: {what} in epoch {run.state.epoch + 1}, step {step} (rate {rate:g}); "
+        "lower lr, set grad_clip or warmup_epochs. Checkpoints of before are kept"
+    )
+    note_divergence(run.directory, error, run.settings)
+    return error
 
 
 @torch.no_grad()
@@ -390,21 +409,34 @@ def _save_best(run: _Run) -> None:
 
 
 def _save_last(run: _Run) -> None:
+    run.pending = _pack_last(run)
+    _write_pending(run)
+
+
+def _pack_last(run: _Run) -> memoryview | None:
+    """The run as it is now; None where another process writes."""
     random_states = [checkpoint.rng_state()]
     if run.fabric.world_size > 1:
         random_states = [None] * run.fabric.world_size
         torch.distributed.all_gather_object(random_states, checkpoint.rng_state())
     if not run.fabric.is_global_zero:
-        return
-    content = {
-        "settings": run.settings,
-        "state": asdict(run.state),
-        "model": run.model.state_dict(),
-        "average": run.average.state_dict() if run.average is not None else None,
-        "optimizer": run.optimizer.state_dict(),
-        "random": random_states,
-    }
-    checkpoint.save(run.directory / "last.pt", content)
+        return None
+    return checkpoint.pack(
+        {
+            "settings": run.settings,
+            "state": asdict(run.state),
+            "model": run.model.state_dict(),
+            "average": run.average.state_dict() if run.average is not None else None,
+            "optimizer": run.optimizer.state_dict(),
+            "random": random_states,
+        }
+    )
+
+
+def _write_pending(run: _Run) -> None:
+    if run.pending is not None:
+        checkpoint.write(run.directory / "last.pt", run.pending)
+        run.pending = None
 
 
 def _resume(run: _Run) -> None:

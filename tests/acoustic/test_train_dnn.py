@@ -11,13 +11,14 @@ import torch
 
 from kdspeech.acoustic import DnnConfig, FrameBatches, Network, make_frames
 from kdspeech.acoustic.examples import split_as_before, split_cv
+from kdspeech.acoustic.losses import ce_loss
 from kdspeech.acoustic.train import train_dnn
 from kdspeech.data import frames
 from kdspeech.data.frames import FramePack
 from kdspeech.features.front_end import FrontEnd
 from kdspeech.io.alignments import write_alignments
 from kdspeech.io.errors import InputError
-from kdspeech.train import read_metrics
+from kdspeech.train import DivergedError, read_metrics
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
@@ -173,13 +174,36 @@ def test_a_network_of_another_tree(folder):
         Network.read(folder / "exp")
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(folder):
-    with pytest.raises(InputError, match="loss is (nan|inf) in epoch .*, step "):
-        options = {"lr": 1e30, "epochs": 3}
-        network = {"model": "DNN-H8-L2", "activation": "relu", "context": 1}
-        tiny.train(folder, folder / "exp", train=options, network=network)
-    assert (folder / "exp" / "last.pt").exists()
+def test_a_rate_that_is_far_too_high_leaves_room_for_another(folder):
+    network = {"model": "DNN-H8-L2", "activation": "relu", "context": 1}
+    with pytest.raises(DivergedError, match="loss is (nan|inf) in epoch .*, step "):
+        tiny.train(folder, folder / "exp", train={"lr": 1e30, "epochs": 3}, network=network)
     assert not (folder / "exp" / "final.pt").exists()
+    # The weights of the first step were of no use already: there is nothing to go on from.
+    assert not (folder / "exp" / "last.pt").exists()
+    result = tiny.train(folder, folder / "exp", train={"lr": 0.1, "epochs": 3}, network=network)
+    assert result["epochs"] == 3 and not (folder / "exp" / "diverged.json").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(folder, monkeypatch):
+    def diverging(model, batch):
+        calls.append(None)
+        loss, metrics = ce_loss(model, batch)
+        return (loss * float("nan") if len(calls) == 7 else loss), metrics
+
+    calls = []
+    with monkeypatch.context() as patch, pytest.raises(DivergedError, match="epoch 1, step 7 "):
+        patch.setattr("kdspeech.acoustic.train.ce_loss", diverging)
+        tiny.train(folder, folder / "exp")
+    assert not (folder / "exp" / "final.pt").exists()
+    last = torch.load(folder / "exp" / "last.pt", weights_only=True)
+    assert last["state"]["step"] == 5  # from the sixth on the loss is nan
+    assert all(value.isfinite().all() for value in last["model"].values())
+    (folder / "exp" / "diverged.json").unlink()
+    tiny.train(folder, folder / "exp", train={"checkpoint_steps": None})
+    tiny.train(folder, folder / "whole")
+    assert all(torch.equal(w, weights(folder / "exp")[k])
+               for k, w in weights(folder / "whole").items())  # fmt: skip
 
 
 def test_features_the_network_does_not_take(folder):

@@ -9,7 +9,7 @@ from tiny_run import STEPS
 from torch import nn
 
 from kdspeech.io.errors import InputError
-from kdspeech.train import DivergedError, TrainConfig, fit, read_metrics, shard
+from kdspeech.train import DivergedError, TrainConfig, fit, load_weights, read_metrics, shard
 from kdspeech.train.loop import make_optimizer, update_average
 
 
@@ -97,8 +97,78 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value, tmp_pa
     with pytest.raises(InputError, match=rf"loss is {value} in epoch 2, step 3 \(rate"):
         fit_tiny(tmp_path, model, loss=loss)
     assert all(p.isfinite().all() for p in model.parameters())
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["state"]["epoch"] == 1
+    assert finite_state(tmp_path)["epoch"] == 1
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+
+
+def finite_state(directory) -> dict:
+    """The state in last.pt, whose tensors are finite."""
+    content = torch.load(directory / "last.pt", weights_only=True)
+    optimizer = [v for values in content["optimizer"]["state"].values() for v in values.values()]
+    tensors = [*content["model"].values(), *(content["average"] or {}).values(), *optimizer]
+    assert all(value.isfinite().all() for value in tensors if torch.is_tensor(value))
+    return content["state"]
+
+
+def spoiling(at, calls, loss_fn=tiny_run.loss_fn):
+    """A loss that stays finite and whose gradient is nan in a call."""
+
+    def loss(model, batch):
+        calls.append(None)
+        number, metrics = loss_fn(model, batch)
+        if len(calls) == at:  # 0, and its slope is 0 / 0
+            number = number + (0 * next(model.parameters())).square().sum().sqrt()
+        return number, metrics
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    "step, every, found, kept",
+    [
+        (3, 1, "the weights are not finite in epoch 2, step 3", 2),
+        (3, 2, "the weights are not finite in epoch 2, step 3", 1),  # the 8th of the run
+        (2, 2, "the loss is nan in epoch 2, step 3", 1),
+        (3, None, "the loss is nan in epoch 2, step 4", 0),
+        (STEPS, None, f"the weights are not finite in epoch 2, step {STEPS}", 0),
+    ],
+)
+def test_weights_that_are_not_finite_are_never_kept(step, every, found, kept, tmp_path):
+    train = {"checkpoint_steps": every, "ema": 0.9}
+    with pytest.raises(DivergedError, match=found):
+        fit_tiny(tmp_path, loss=spoiling(STEPS + step, []), train=train)
+    state = finite_state(tmp_path)
+    assert (state["epoch"], state["epoch_step"], state["step"]) == (1, kept, STEPS + kept)
+    best = torch.load(tmp_path / "best.pt", weights_only=True)["model"]
+    assert all(value.isfinite().all() for value in best.values())
+    with pytest.raises(DivergedError, match="So it ended before"):
+        fit_tiny(tmp_path, train=train)
+    # What may change, with a loss that is right now: it ends as if nothing had been.
+    (tmp_path / "diverged.json").unlink()
+    fit_tiny(tmp_path, train=train | {"checkpoint_steps": 3})
+    fit_tiny(tmp_path / "whole", train=train)
+    last, whole = (torch.load(d / "last.pt") for d in (tmp_path, tmp_path / "whole"))
+    for key, value in whole["model"].items():
+        assert torch.equal(value, last["model"][key])
+
+
+def test_weights_from_which_the_next_loss_is_not_finite_take_no_good_ones_place(tmp_path):
+    # Finite still after the first step of 1e30, and of no use: nothing is kept of them, and
+    # the directory is free for a smaller rate.
+    train = {"checkpoint_steps": 1, "lr": 1e30, "schedule": "constant"}
+    with pytest.raises(DivergedError, match="the loss is (nan|inf) in epoch 1, step 2"):
+        fit_tiny(tmp_path, train=train)
+    assert not (tmp_path / "last.pt").exists()
+    result = fit_tiny(tmp_path, train=train | {"lr": 0.05})
+    assert result["epochs"] == 4 and finite_state(tmp_path)["epoch"] == 4
+    # After an epoch that was good a smaller rate needs a directory of its own.
+    first = tmp_path / "first"
+    with pytest.raises(DivergedError, match=f"step {STEPS - 1} "):
+        loss = diverging(2 * STEPS - 1, [])
+        fit_tiny(first, loss=loss, train=train | {"lr": 0.05})
+    assert finite_state(first)["step"] == 2 * STEPS - 3
+    load_weights(model := tiny_run.make_model("mlp"), first / "last.pt")
+    assert fit_tiny(tmp_path / "second", model, train={"lr": 0.01})["epochs"] == 4
 
 
 def diverging(at, calls):
