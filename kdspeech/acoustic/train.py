@@ -24,7 +24,7 @@ from kdspeech.acoustic.examples import (
     write_held_out,
 )
 from kdspeech.acoustic.frames import FrameSource
-from kdspeech.acoustic.identity import check_same_tree, network_id
+from kdspeech.acoustic.identity import check_same_tree, network_id, pack_id
 from kdspeech.acoustic.losses import ce_loss, evaluate, kd_frame_loss
 from kdspeech.acoustic.network import Network
 from kdspeech.acoustic.teachers import Teachers, open_teachers
@@ -160,6 +160,7 @@ def _identity(network, pack, targets, config: DnnConfig, teachers, init) -> dict
     identity = {
         "network": network.config.model_dump(mode="json"),
         "frames": zlib.crc32(pack.offsets.tobytes(), zlib.crc32(repr(pack.utts).encode())),
+        "frames_id": pack_id(pack),  # of what is in them too; runs of before have `frames` alone
         "targets": zlib.crc32(targets.pdfs),
         "cv": [config.cv_fraction, config.cv_by],
     }

@@ -11,7 +11,7 @@ from torch import nn
 
 from kdspeech.io.atomic import atomic_path
 from kdspeech.io.errors import InputError
-from kdspeech.train.config import FREE_ON_RESUME, TrainConfig
+from kdspeech.train.config import FREE_ON_RESUME, NEWER_IDENTITY, TrainConfig
 
 
 def save(path: Path, content: dict) -> None:
@@ -129,11 +129,13 @@ def check_same_run(path: Path, saved: dict, now: dict) -> None:
 def differences(saved: dict, now: dict) -> list[str]:
     """In words, each setting in which a saved run is not this one; those without effect are free.
 
-    An option of training that is newer than the saved run had its default's effect.
+    An option of training that is newer than the saved run had its default's effect; a part of the
+    identity that is newer is not compared.
     """
     defaults = {"train": TrainConfig().model_dump(mode="json")}
     saved, now = _flatten(defaults) | _flatten(saved), _flatten(now)
     free = {f"train.{key}" for key in FREE_ON_RESUME}
+    free |= {key for name in NEWER_IDENTITY if (key := f"identity.{name}") not in saved}
     return [
         f"{key} was {saved.get(key, 'not set')}, is {now.get(key, 'not set')}"
         for key in sorted(saved.keys() | now.keys())

@@ -65,3 +65,6 @@ class TrainConfig(Config):
 
 # Settings that do not change what is learnt: a resumed run may have others.
 FREE_ON_RESUME = ("accelerator", "num_threads", "checkpoint_steps", "tensorboard")
+
+# Of the identity, what runs of before did not write down: where it is missing, nothing is known.
+NEWER_IDENTITY = ("frames_id",)

@@ -1,5 +1,6 @@
 """Training: resuming, two processes, input that does not fit."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,28 @@ def test_a_killed_training_ends_the_same(folder):
     assert (folder / "killed/cv_utterances").read_text().split() == held_out
     with pytest.raises(InputError, match="network.model was HDNN-H8-L3, is DNN-H8-L3"):
         tiny.train(folder, folder / "killed", network={"model": "DNN-H8-L3", "context": 1})
+
+
+def test_a_pack_that_was_made_again_with_other_features_is_refused(folder):
+    tiny.train(folder, folder / "exp", train={"epochs": 1})
+    pack = FramePack(folder / "frames")
+    other = {utt: pack[utt] + 0.5 for utt in pack.utts}  # as after another CMVN
+    shutil.rmtree(folder / "frames")
+    tiny.write_pack(folder / "frames", other)
+    with pytest.raises(InputError, match="last.pt is of .*: identity.frames_id was .*, is "):
+        tiny.train(folder, folder / "exp", train={"epochs": 1})
+    # Runs of before wrote down names and lengths alone; from then on they have both.
+    path = folder / "exp" / "last.pt"
+    content = torch.load(path, weights_only=True)
+    del content["settings"]["identity"]["frames_id"]
+    content["state"]["epoch"], content["state"]["history"] = 0, []
+    torch.save(content, path)
+    tiny.train(folder, folder / "exp", train={"epochs": 1})
+    assert "frames_id" in torch.load(path, weights_only=True)["settings"]["identity"]
+    content["settings"]["identity"]["frames"] += 1
+    torch.save(content, path)
+    with pytest.raises(InputError, match="last.pt is of .*: identity.frames was [^;]*$"):
+        tiny.train(folder, folder / "exp", train={"epochs": 1})
 
 
 def test_two_processes_train_as_one(folder):
