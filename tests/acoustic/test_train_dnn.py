@@ -1,5 +1,6 @@
 """Training: resuming, two processes, input that does not fit."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,40 @@ def test_a_pack_that_was_made_again_with_other_features_is_refused(folder):
     torch.save(content, path)
     with pytest.raises(InputError, match="last.pt is of .*: identity.frames was [^;]*$"):
         tiny.train(folder, folder / "exp", train={"epochs": 1})
+
+
+# 12 losses of training and one of cv make an epoch. A checkpoint waits for the loss after it.
+@pytest.mark.parametrize(
+    "steps, losses, left",
+    [
+        (1, 20, 6),  # within the second epoch
+        (5, 20, 3),
+        (None, 20, 0),
+        (1, 25, 11),  # in its cross-validation, between epochs
+        (None, 25, 0),
+    ],
+)
+def test_a_killed_training_with_dropout_ends_the_same(steps, losses, left, folder):
+    changes = {
+        "network": {"model": "HDNN-H8-L3", "context": 1, "dropout": 0.1},
+        "train": {"checkpoint_steps": steps},
+    }
+    tiny.train(folder, folder / "whole", **changes)
+    assert run(folder, folder / "killed", losses, json.dumps(changes)) == 9
+    state = torch.load(folder / "killed/last.pt", weights_only=True)["state"]
+    assert (state["epoch"], state["epoch_step"]) == (1, left)
+    tiny.train(folder, folder / "killed", **changes)
+    for name in ("last.pt", "best.pt"):
+        whole, killed = (
+            torch.load(folder / exp / name, weights_only=True)["model"]
+            for exp in ("whole", "killed")
+        )
+        assert all(torch.equal(value, killed[key]) for key, value in whole.items())
+    assert (folder / "killed/priors").read_bytes() == (folder / "whole/priors").read_bytes()
+    # Dropout does count here.
+    plain = tiny.train(folder, folder / "plain", train={"epochs": 1})["history"]
+    dropped = read_metrics(folder / "killed/metrics.jsonl")
+    assert plain[0]["train_loss"] != dropped[0]["train_loss"]
 
 
 def test_two_processes_train_as_one(folder):

@@ -1,8 +1,9 @@
 """A pack and alignments of made-up frames that tell their pdf, and trainings of them.
 
-As a program: python tiny.py FOLDER EXP [steps after which it is killed]
+As a program: python tiny.py FOLDER EXP [losses after which it is killed [CHANGES in JSON]]
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -94,4 +95,5 @@ def kill_after(steps: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 3:
         kill_after(int(sys.argv[3]))
-    train(Path(sys.argv[1]), Path(sys.argv[2]))
+    changes = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
+    train(Path(sys.argv[1]), Path(sys.argv[2]), **changes)
