@@ -8,7 +8,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from kdspeech.report.asr import AsrExperiment, read_speakers
 from kdspeech.report.asr_networks import SystemName
-from kdspeech.report.drawing import MUTED, SERIES, new_figure, styled
+from kdspeech.report.drawing import MUTED, SERIES, coloured, new_figure, styled
 from kdspeech.report.gates import GateOpening
 
 
@@ -143,7 +143,7 @@ def gains_by_speaker(experiment: AsrExperiment, split: str) -> Figure | None:
     speakers = sorted(first, key=first.get)
     figure, axes = new_figure(3.2)
     ax = axes[0, 0]
-    for colour, (system, values) in zip(SERIES, gains.items(), strict=False):
+    for colour, (system, values) in coloured(ax, gains.items()):
         ax.plot([values.get(speaker, float("nan")) for speaker in speakers], "o", color=colour,
                 label=system, markersize=3.5)  # fmt: skip
     ax.axhline(0, color=MUTED, linewidth=0.8)

@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kdspeech.report.asr import AsrExperiment, read_speakers, read_sweep
 from kdspeech.report.asr_networks import SystemName
-from kdspeech.report.drawing import INK, MUTED, SERIES, lines_of, new_figure, styled
+from kdspeech.report.drawing import INK, MUTED, coloured, lines_of, new_figure, styled
 
 
 @styled
@@ -19,7 +19,7 @@ def wer_by_system(experiment: AsrExperiment) -> Figure | None:
     figure, axes = new_figure(0.9 + 0.32 * len(systems))
     ax = axes[0, 0]
     offsets = np.linspace(-0.16, 0.16, len(splits)) if len(splits) > 1 else [0.0]
-    for colour, offset, split in zip(SERIES, offsets, splits, strict=False):
+    for offset, (colour, split) in zip(offsets, coloured(ax, splits), strict=False):
         for y, system in enumerate(systems):
             row = experiment.row(system, split)
             if row:
@@ -43,8 +43,9 @@ def wer_by_system(experiment: AsrExperiment) -> Figure | None:
 def wer_by_speaker(experiment: AsrExperiment, split: str) -> Figure | None:
     """WER of each speaker, the headline's and Gaussian systems'; None where nothing is known."""
     rows = [experiment.headline, *(experiment.row(s, split) for s in experiment.gaussian_systems)]
-    systems = list(dict.fromkeys(row.system for row in rows if row))[: len(SERIES)]
+    systems = dict.fromkeys(row.system for row in rows if row)
     found = {s: read_speakers(experiment.folder(s, split)) for s in systems}
+    found = {system: speakers for system, speakers in found.items() if speakers}
     order = found.get(experiment.headline.system)
     if not order:
         return None
@@ -52,8 +53,8 @@ def wer_by_speaker(experiment: AsrExperiment, split: str) -> Figure | None:
     speakers = sorted(order, key=lambda speaker: rates[experiment.headline.system][speaker])
     figure, axes = new_figure(3.2)
     ax = axes[0, 0]
-    for colour, system in zip(SERIES, systems, strict=False):
-        values = [rates[system].get(speaker, np.nan) for speaker in speakers]
+    for colour, (system, values) in coloured(ax, rates.items()):
+        values = [values.get(speaker, np.nan) for speaker in speakers]
         is_headline = system == experiment.headline.system
         ax.plot(values, "o-" if is_headline else "o", color=colour, label=system, markersize=3.5,
                 alpha=1 if is_headline else 0.6)  # fmt: skip
@@ -69,15 +70,18 @@ def wer_by_scale(experiment: AsrExperiment, split: str, systems: list[str]) -> F
     """WER of some systems against the LM scale at their insertion penalty; None without sweeps."""
     figure, axes = new_figure(2.8)
     ax = axes[0, 0]
-    for colour, system in zip(SERIES, systems, strict=False):
+    lines = {}
+    for system in systems:
         row = experiment.row(system, split)
         sweep = read_sweep(experiment.folder(row.system, split)) if row else {}
         points = [(scale, wer) for (scale, penalty), wer in sweep.items() if penalty == row.penalty]
         if points:
-            ax.plot(*zip(*points, strict=True), color=colour, label=system)
-            ax.plot([row.lm_scale], [row.value], "o", color=colour)
-    if not ax.lines:
+            lines[system] = row, points
+    if not lines:
         return None
+    for colour, (system, (row, points)) in coloured(ax, lines.items()):
+        ax.plot(*zip(*points, strict=True), color=colour, label=system)
+        ax.plot([row.lm_scale], [row.value], "o", color=colour)
     ax.set_xlabel("LM scale")
     ax.set_ylabel(f"WER on {split}, %")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -90,12 +94,12 @@ def training_curves(experiment: AsrExperiment) -> Figure | None:
     gaussian = {
         name: passes
         for name, passes in experiment.metrics.items()
-        if SystemName.parse(name).base not in experiment.networks
+        if passes and SystemName.parse(name).base not in experiment.networks
     }
     panels = (("log_likelihood", "log-likelihood per frame"), ("gaussians", "Gaussians"))
     figure, axes = new_figure(4.4, 2, 1, sharex=True)
     for ax, (key, label) in zip(axes[:, 0], panels, strict=True):
-        for colour, (system, passes) in zip(SERIES, gaussian.items(), strict=False):
+        for colour, (system, passes) in coloured(ax, gaussian.items()):
             points = [(row["iteration"], row[key]) for row in passes if row.get(key) is not None]
             if points:
                 ax.plot(*zip(*points, strict=True), color=colour, label=system)

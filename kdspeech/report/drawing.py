@@ -7,7 +7,7 @@ of the same place (`--ink`, `--s0`, ...), which the page defines for both scheme
 import functools
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 INK, MUTED, GRID, CARD = "#1b1f23", "#5e6671", "#d6dbe1", "#fefefe"
 SERIES = ("#1f5fc1", "#c8540b", "#14794a", "#9c2a94", "#8a6d00", "#0e7c86")
-"""Hues that differ for the colour-blind as well; no figure needs more lines than these."""
+"""Hues that differ for the colour-blind as well."""
 
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", CARD: "card"}
 _VARIABLES |= {colour: f"s{i}" for i, colour in enumerate(SERIES)}
@@ -79,6 +79,14 @@ def new_figure(height: float, rows: int = 1, columns: int = 1, **options):
     """A figure with axes in an array (rows, columns)."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def coloured(ax: Axes, items: Collection) -> Iterator[tuple]:
+    """(colour, item) of the first items, one for each colour; if there are more, the axes' title
+    says so."""
+    if len(items) > len(SERIES):
+        ax.set_title(f"the first {len(SERIES)} of {len(items)} are shown")
+    return zip(SERIES, items, strict=False)
 
 
 def lines_of(ax: Axes) -> list[tuple]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from kdspeech.report.drawing import INK, SERIES, WIDTH, lines_of, new_figure, styled
+from kdspeech.report.drawing import INK, SERIES, WIDTH, coloured, lines_of, new_figure, styled
 from kdspeech.report.experiment import CropExamples, Experiment, read_metrics, variant
 from kdspeech.report.results import Comparison, Results, Row
 from kdspeech.report.tables import PROTOCOL_NAMES
@@ -18,7 +18,8 @@ from kdspeech.report.tables import PROTOCOL_NAMES
 def learning_curves(experiment: Experiment, names: Sequence[str]) -> Figure | None:
     """Training loss and dev accuracy by epoch: mean over seeds, a band from least to most.
 
-    At most `len(SERIES)` systems are drawn; None when no system has a metrics.jsonl.
+    At most `len(SERIES)` systems are drawn, and a title says of how many; None when no system has a
+    metrics.jsonl.
     """
     curves = {name: [read_metrics(run) for run in experiment.runs[name]] for name in names}
     curves = {name: [m for m in runs if m] for name, runs in curves.items()}
@@ -28,7 +29,7 @@ def learning_curves(experiment: Experiment, names: Sequence[str]) -> Figure | No
     figure, axes = new_figure(5.0, 2, 1, sharex=True)
     panels = (("train_loss", "training loss"), ("dev_accuracy", "dev accuracy, %"))
     for ax, (key, label) in zip(axes[:, 0], panels, strict=True):
-        for colour, (name, runs) in zip(SERIES, curves.items(), strict=False):
+        for colour, (name, runs) in coloured(ax, curves.items()):
             _band(ax, runs, key, colour, name)
         ax.set_ylabel(label)
     axes[1, 0].set_xlabel("epoch")
@@ -350,4 +351,4 @@ def curve_names(results: Results) -> list[str]:
     ]
     chain = [row.system for row in best_chains(results, results.protocol)
              if row.length_ms == shortest]  # fmt: skip
-    return list(dict.fromkeys([*teachers, results.headline, *rivals, *chain]))[: len(SERIES)]
+    return list(dict.fromkeys([*teachers, results.headline, *rivals, *chain]))

@@ -14,6 +14,7 @@ from kdspeech.decode.sweep import GIVEN, Setting, Sweep
 from kdspeech.decode.wer import score_wer
 from kdspeech.io.errors import InputError
 from kdspeech.report.asr import read_alignments, read_asr, read_speakers, read_sweep
+from kdspeech.report.asr_plots import training_curves, wer_by_scale, wer_by_speaker
 from kdspeech.report.asr_tables import cost_table, summarise, wer_table
 from kdspeech.report.wer import add_row, make_row
 
@@ -91,6 +92,32 @@ def test_headline_is_the_best_on_dev_shown_on_test(experiment):
     row = experiment.headline
     assert (row.system, row.split, row.value) == ("tri3b.si", "test", pytest.approx(22.2222))
     assert summarise(experiment)[0].startswith("tri3b.si, chosen on dev: 22.22 % WER on test")
+
+
+def test_figures_say_how_many_systems_they_leave_out(exp, experiment):
+    for system in ("bare", *(f"tri{i}" for i in range(4, 9))):
+        for split in ("dev", "test"):
+            folder = exp / system / f"decode_{split}"
+            shutil.copytree(exp / f"tri3b/decode_{split}", folder)
+            if system == "bare":  # it takes no line's place
+                shutil.rmtree(folder / "scoring_kaldi")
+                for path in folder.glob("wer_*"):
+                    path.unlink()
+            rows = [r for r in experiment.rows if (r.system, r.split) == ("tri3b", split)]
+            add_row(replace(rows[0], system=system), exp / "results.json")
+        if system != "bare":
+            shutil.copy(exp / "mono/metrics.jsonl", exp / system)
+    many = read_asr(exp)
+    figures = [
+        (wer_by_scale(many, "dev", many.gaussian_systems), 8, 12),  # lines and points
+        (wer_by_speaker(many, "test"), 8, 6),
+        (training_curves(many), 7, 6),
+    ]
+    for figure, count, lines in figures:
+        assert figure.axes[0].get_title("left") == f"the first 6 of {count} are shown"
+        assert len(figure.axes[0].lines) == lines
+    few = wer_by_scale(experiment, "dev", experiment.gaussian_systems).axes[0]
+    assert few.get_title("left") == "" and len(few.lines) == 6
 
 
 def test_costs_are_cpu_seconds(experiment):

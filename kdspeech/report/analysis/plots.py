@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from kdspeech.report.analysis.findings import Findings, NetworkFindings
 from kdspeech.report.analysis.soft_targets import SoftTargets, class_means, over_samples
 from kdspeech.report.analysis.study import Study
-from kdspeech.report.drawing import INK, MUTED, SERIES, WIDTH, new_figure, styled
+from kdspeech.report.drawing import INK, MUTED, SERIES, WIDTH, coloured, new_figure, styled
 
 HUES = ("#3b76d6", "#e0761e", "#2f9e62", "#c0408f", "#a3861c", "#1797a3", "#7a5fd0", "#d64545",
         "#7f8a1f", "#4f8f8f", "#b5651d", "#8c8c96")  # fmt: skip
@@ -27,7 +27,7 @@ def softness(findings: Findings) -> Figure:
         (axes[0, 0], "off_target", 100, "mass off the true class, %"),
         (axes[0, 1], "entropy", 1, "entropy, nats"),
     ):
-        for colour, found in zip(SERIES, findings.networks, strict=False):
+        for colour, found in coloured(ax, findings.networks):
             values = [scale * over_samples(getattr(s, key), s.counts) for s in found.soft_targets]
             ax.plot(temperatures, values, "o-", color=colour, label=found.name)
         ax.set_xscale("log")
