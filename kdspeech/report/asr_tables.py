@@ -127,15 +127,15 @@ def steps_table(experiment: AsrExperiment) -> Table:
 def summarise(experiment: AsrExperiment) -> list[str]:
     """Sentences: the best system by dev, and what it is beside the first and the reference."""
     row = experiment.headline
-    system, splits = SystemName.parse(row.system).system, experiment.splits
-    found, dev = (over_seeds(experiment, system, split) for split in (row.split, splits[0]))
-    chosen = f", chosen on {splits[0]}" if len(splits) > 1 else ""
+    system, split = SystemName.parse(row.system).system, experiment.headline_split
+    found, dev = (over_seeds(experiment, system, name) for name in (row.split, split))
+    itself = " itself, for want of dev" if split == row.split else ""
     seeds = len(found.per_seed)
     sentences = [
-        f"{system}{chosen}: {found.value:.2f} % WER on {row.split} "
+        f"{system}, chosen on {split}{itself}: {found.value:.2f} % WER on {row.split} "
         f"[{found.low:.1f}, {found.high:.1f}]"
         + (f", the mean of {seeds} seeds" if seeds > 1 else "")
-        + (f", {dev.value:.2f} % on {splits[0]}." if dev and len(splits) > 1 else ".")
+        + (f", {dev.value:.2f} % on {split}." if split != row.split else ".")
     ]
     wer = reference_wer(experiment, system, row.split)
     if wer is not None:

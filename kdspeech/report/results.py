@@ -165,7 +165,8 @@ def compute_results(
     Args:
         experiment: what `read_experiment` returns.
         protocol: the test protocol of the headline; by default best_energy where it is there.
-            The headline is the shortest distilled system that is best on *dev*.
+            The headline is the shortest distilled system that is best on *dev* (see
+            choose_headline).
         replicates: bootstrap replicates for intervals and P(better).
 
     Raises:
@@ -261,11 +262,16 @@ def choose_headline(rows: list[Row], protocol: str) -> str:
     Chosen on dev because the best of eleven chains on test would be flattered by the choice.
     Falls back to the shortest system there is when nothing is distilled yet.
     """
-    split = "dev" if any(row.split == "dev" for row in rows) else "test"
+    split = headline_split(rows)
     usable = [r for r in rows if r.split == split and r.protocol in (protocol, "full")]
     chosen = [r for r in usable if r.kind == "distilled"] or usable
     shortest = min(row.length_ms for row in chosen)
     return max((r for r in chosen if r.length_ms == shortest), key=lambda r: r.value).system
+
+
+def headline_split(rows: list[Row]) -> str:
+    """What the headline is chosen on: dev, or test where there is none."""
+    return "dev" if any(row.split == "dev" for row in rows) else "test"
 
 
 def _choose_protocol(experiment: Experiment, rows: list[Row], protocol: str | None) -> str:

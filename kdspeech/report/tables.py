@@ -7,7 +7,7 @@ import numpy as np
 
 from kdspeech.report.accuracy import word_scores
 from kdspeech.report.experiment import variant
-from kdspeech.report.results import QUESTIONS, Comparison, Results, Row
+from kdspeech.report.results import QUESTIONS, Comparison, Results, Row, headline_split
 from kdspeech.report.table import Cell, Table
 
 PROTOCOL_NAMES = {
@@ -283,7 +283,9 @@ def headline_sentences(results: Results, protocol: str) -> list[str]:
     teachers = [results.row(t.system, protocol) for t in results.systems("teacher")]
     for teacher in [t for t in teachers if t and t.system != row.system]:
         sentence += f"; the {teacher.length_ms} ms teacher {_value_text(teacher)}"
-    return [sentence + f" ({PROTOCOL_NAMES[row.protocol]}; system chosen on dev)."]
+    split = headline_split(results.rows)
+    chosen = split if split == "dev" else f"{split} itself, for want of dev"
+    return [sentence + f" ({PROTOCOL_NAMES[row.protocol]}; system chosen on {chosen})."]
 
 
 def _value_text(row: Row) -> str:

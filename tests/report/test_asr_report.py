@@ -94,6 +94,19 @@ def test_headline_is_the_best_on_dev_shown_on_test(experiment):
     assert summarise(experiment)[0].startswith("tri3b.si, chosen on dev: 22.22 % WER on test")
 
 
+def test_a_headline_that_was_chosen_on_test_says_so(experiment):
+    rows = [row for row in experiment.rows if row.split == "test"]
+    alone = replace(experiment, rows=rows)
+    assert alone.headline.system == "tri3b"
+    sentence = summarise(alone)[0]
+    assert sentence.startswith("tri3b, chosen on test itself, for want of dev: 11.11 % WER on test")
+    # There is a dev, but of another system.
+    rows += [row for row in experiment.rows if (row.system, row.split) == ("mono", "dev")]
+    rows = [row for row in rows if (row.system, row.split) != ("mono", "test")]
+    other = replace(experiment, rows=rows)
+    assert other.headline.system == "tri3b" and summarise(other)[0] == sentence
+
+
 def test_figures_say_how_many_systems_they_leave_out(exp, experiment):
     for system in ("bare", *(f"tri{i}" for i in range(4, 9))):
         for split in ("dev", "test"):

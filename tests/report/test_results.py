@@ -15,6 +15,7 @@ from kdspeech.report.results import (
     load_results,
     save_results,
 )
+from kdspeech.report.tables import headline_sentences
 
 
 def find(results, question, system, protocol="best_energy"):
@@ -74,6 +75,13 @@ def test_headline_is_chosen_on_dev(results):
         for row in results.rows
     ]
     assert choose_headline(rows, "best_energy") == "1000-700-500"
+
+
+def test_a_headline_that_was_chosen_on_test_says_so(results):
+    assert headline_sentences(results, "best_energy")[0].endswith("; system chosen on dev).")
+    rows = [row for row in results.rows if row.split == "test"]
+    (sentence,) = headline_sentences(replace(results, rows=rows), "best_energy")
+    assert sentence.endswith("; system chosen on test itself, for want of dev).")
 
 
 def test_words_of_headline_and_teacher(results, experiment):
