@@ -144,6 +144,7 @@ train_further() {
 adapt_network() {
   local system=$1 how=$2 groups=${2%_*} loss=${2##*_} split options
   if [[ $groups = gates && $system = dnn_* ]]; then return; fi  # it has none
+  if [ "$loss" = kl ] && [ "$system" = "$3" ]; then return; fi  # they are its own
   if is_done "$system.$how"; then return; fi
   options=(--set "update=[$groups]" --set "loss=$loss")
   if [ "$loss" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi

@@ -99,12 +99,12 @@ def test_the_mean_of_several_teachers_is_stored_under_all_their_names():
     assert networks_say("speechocean762", *ask) == stores
 
 
-def test_a_network_without_gates_is_adapted_in_what_it_has():
+def test_a_network_is_adapted_in_what_it_has_and_not_by_itself():
     said = networks_say(
         "speechocean762",
         "evaluated() { echo test; }; timed() { echo $*; }; decode_network() { :; }",
         *(f"adapt_network dnn_h512_l6 {how} teacher" for how in ("gates_ce", "all_ce", "all_kl")),
-        "adapt_network hdnn_h512_l6 gates_ce teacher",
+        *(f"adapt_network hdnn_h512_l6 {how} hdnn_h512_l6" for how in ("gates_ce", "gates_kl")),
     )
     assert [re.search(r"adapt_(\S+)_test .*(update=\S+)", line).groups() for line in said] == [
         ("dnn_h512_l6.all_ce", "update=[all]"),
