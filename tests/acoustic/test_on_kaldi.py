@@ -20,7 +20,11 @@ DNN = {
     "train": {"epochs": 6, "batch_size": 64, "lr": 0.3, "tensorboard": False, "num_threads": 1},
     "cv_by": "utterance",
 }
-SEQUENCE = {"criterion": "smbr", "train": {"epochs": 1, "tensorboard": False, "num_threads": 1}}
+SEQUENCE = {
+    "criterion": "smbr",
+    "train": {"epochs": 1, "tensorboard": False, "num_threads": 1},
+    "cv_by": "utterance",
+}
 
 
 @pytest.fixture(scope="module")
