@@ -168,9 +168,11 @@ class SequenceTraining:
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict:
-        """Metrics of the cross-validation part."""
+        """Metrics of the cross-validation part. One that is too small to share each process
+        evaluates whole: they are ratios."""
+        mine = shard(self._cv) if len(self._cv) >= _processes() else self._cv
         total: dict[str, float] = {}
-        for numbers in self._groups(self._cv):
+        for numbers in self._groups(mine):
             loss, sums = self._loss(model, numbers)
             total = {key: total.get(key, 0) + value for key, value in sums.items()}
         total = _over_processes(total, loss.device)
@@ -219,8 +221,8 @@ class SequenceTraining:
         _wait()
 
     def _groups(self, utterances: np.ndarray) -> list[list[int]]:
-        """This process's part of some utterances, a batch at a time."""
-        return group_utterances(self._pack, shard(utterances), self._config.train.batch_size)
+        """Some utterances, a batch at a time."""
+        return group_utterances(self._pack, utterances, self._config.train.batch_size)
 
     def _use_lattices_of(self, epoch: int) -> None:
         """Takes the lattices made at the beginning of an epoch, which is when they are made."""
@@ -241,7 +243,7 @@ class SequenceTraining:
 
     def _new_lattices(self) -> Iterator[tuple]:
         network = self._loss.network
-        for numbers in self._groups(self._usable):
+        for numbers in self._groups(shard(self._usable)):
             utts = [self._pack.utts[i] for i in numbers]
             threads = torch.get_num_threads()
             scores = [

@@ -114,9 +114,14 @@ def test_a_killed_training_with_dropout_ends_the_same(steps, losses, left, folde
     assert plain[0]["train_loss"] != dropped[0]["train_loss"]
 
 
-def test_two_processes_train_as_one(folder):
-    one = tiny.train(folder, folder / "one")["history"]
-    assert run(folder, folder / "two", program=TORCHRUN) == 0
+@pytest.mark.parametrize("q", [None, 0.5])
+def test_two_processes_train_as_one(folder, q):
+    changes = {}
+    if q is not None:
+        tiny.train(folder, folder / "teacher", train={"epochs": 1})
+        changes = {"distill": {"teachers": [str(folder / "teacher")], "q": q, "temperature": 2}}
+    one = tiny.train(folder, folder / "one", **changes)["history"]
+    assert run(folder, folder / "two", 0, json.dumps(changes), program=TORCHRUN) == 0
     two = read_metrics(folder / "two" / "metrics.jsonl")
     for key in ("train_loss", "dev_loss", "dev_accuracy", "lr", "step"):
         assert [r[key] for r in one] == pytest.approx([r[key] for r in two], abs=1e-4), key

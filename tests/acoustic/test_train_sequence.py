@@ -1,6 +1,7 @@
 """Sequence training: criteria improve, resuming, two processes, input that does not fit."""
 
 import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tiny_sequence import make_lattices, train, train_as_program
 from typer.testing import CliRunner
 
 from kdspeech.acoustic import Network, SequenceConfig
-from kdspeech.acoustic.examples import UtteranceBatches
+from kdspeech.acoustic.examples import UtteranceBatches, read_held_out
 from kdspeech.acoustic.sequence import SequenceTraining
 from kdspeech.acoustic.sequence_loss import SequenceLoss
 from kdspeech.cli.main import app
@@ -233,11 +234,26 @@ def test_initial_metrics_are_of_the_settings_that_train(world, tmp_path, monkeyp
 
 def test_two_processes_train_as_one(world, whole, tmp_path):
     assert run(world, tmp_path / "two", program=TORCHRUN) == 0
-    one, two = whole[0]["history"], read_metrics(tmp_path / "two" / "metrics.jsonl")
-    for key in ("train_loss", "train_criterion", "dev_criterion", "dev_ce", "dev_accuracy"):
-        assert [r[key] for r in one] == pytest.approx([r[key] for r in two], rel=1e-3), key
-    for key, value in weights(whole[1]).items():
-        assert torch.allclose(value, weights(tmp_path / "two")[key], atol=1e-4), key
+    check_same_training(whole[1], tmp_path / "two", "dev_accuracy")
+
+
+def test_two_processes_distil_as_one(world, tmp_path):
+    held_out = [u.replace("-", "_") for u in read_held_out(world / "init")]
+    lats = make_lattices(world, tmp_path / "lats", **dict.fromkeys(held_out[1:]))  # one: fewer
+    teachers = [str(world / "init"), str(world / "teacher")]
+    options = {"lats": str(lats), "criterion": "kd", "teachers": teachers, "kl_weight": 0.5}
+    train_as_program(world, tmp_path / "one", **options)
+    assert run(world, tmp_path / "two", 0, json.dumps(options), program=TORCHRUN) == 0
+    check_same_training(tmp_path / "one", tmp_path / "two", "train_kl", "dev_kl")
+
+
+def check_same_training(one: Path, two: Path, *others: str) -> None:
+    rows = read_metrics(one / "metrics.jsonl"), read_metrics(two / "metrics.jsonl")
+    for key in ("train_loss", "train_criterion", "dev_criterion", "dev_ce", *others):
+        found, expected = ([row[key] for row in part] for part in rows)
+        assert found == pytest.approx(expected, rel=1e-3), key
+    for key, value in weights(one).items():
+        assert torch.allclose(value, weights(two)[key], atol=1e-4), key
 
 
 def test_an_epoch_has_every_utterance_once(world):
@@ -252,7 +268,7 @@ def test_an_epoch_has_every_utterance_once(world):
 
 
 def test_two_processes_have_an_utterance_of_each_batch(world, tmp_path):
-    assert run(world, tmp_path / "two", 0, 40, program=TORCHRUN) == 0  # any utterance fills one
+    assert run(world, tmp_path / "two", 0, '{"train": {"batch_size": 40}}', program=TORCHRUN) == 0
     assert read_metrics(tmp_path / "two/metrics.jsonl")[0]["step"] == 4  # of nine utterances
     pack = FramePack(world / "frames")
     everybody, size = np.arange(len(pack)), pack.num_frames(np.arange(len(pack)))

@@ -1,6 +1,7 @@
 """A pack and alignments of made-up frames that tell their pdf, and trainings of them.
 
-As a program: python tiny.py FOLDER EXP [losses after which it is killed [CHANGES in JSON]]
+As a program: python tiny.py FOLDER EXP [losses after which it is killed, 0: is not
+[JSON of other settings]]
 """
 
 import json
@@ -93,7 +94,8 @@ def kill_after(steps: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        kill_after(int(sys.argv[3]))
-    changes = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
-    train(Path(sys.argv[1]), Path(sys.argv[2]), **changes)
+    folder, exp, *rest = sys.argv[1:]
+    if rest and int(rest[0]):
+        kill_after(int(rest[0]))
+    changes = json.loads(rest[1]) if len(rest) > 1 else {}
+    train(Path(folder), Path(exp), **changes)

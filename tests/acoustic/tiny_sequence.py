@@ -1,9 +1,10 @@
 """Lattices and networks for the frames of tiny.py, and sequence trainings of them.
 
 As a program: python tiny_sequence.py FOLDER EXP [steps after which it is killed, 0: is not
-[frames of a batch]]
+[JSON of other settings]]
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -85,10 +86,10 @@ def train(folder: Path, exp: Path, lats: Path | None = None, graph=None, **chang
     )  # fmt: skip
 
 
-def train_as_program(folder: Path, exp: Path, batch_size: int = 100) -> dict:
+def train_as_program(folder: Path, exp: Path, **changes) -> dict:
     """With all that has a state of its own: new lattices, references that are added."""
     options = {"graph": folder / "graph", "regenerate": 2, "criterion": "bmmi", "missing": "add"}
-    return train(folder, exp, **options, train={"batch_size": batch_size})
+    return train(folder, exp, **options | changes)
 
 
 def kill_after(steps: int) -> None:
@@ -107,7 +108,8 @@ def kill_after(steps: int) -> None:
 
 
 if __name__ == "__main__":
-    folder, exp, *numbers = sys.argv[1:]
-    if numbers and int(numbers[0]):
-        kill_after(int(numbers[0]))
-    train_as_program(Path(folder), Path(exp), *map(int, numbers[1:]))
+    folder, exp, *rest = sys.argv[1:]
+    if rest and int(rest[0]):
+        kill_after(int(rest[0]))
+    changes = json.loads(rest[1]) if len(rest) > 1 else {}
+    train_as_program(Path(folder), Path(exp), **changes)
