@@ -1,8 +1,9 @@
 """The networks among the systems of a speech recognition experiment: their names, sizes, seeds.
 
 A system `<name>[_seed<k>][.<adaptation>]` is a network where EXP/<name> holds a network.yaml. What
-<name> says after its first `_` is how the network was trained, but for words with a digit, which
-are settings; no word is CE: hdnn_h128_l10, hdnn_h128_l10_kd_q02_t1, hdnn_h128_l10_kd_smbr.
+<name> says after its first `_` is how the network was trained, but for settings, words with a digit
+and kall, all posteriors; no word is CE: hdnn_h128_l10, hdnn_h128_l10_kd_q02_t1,
+hdnn_h128_l10_kd_smbr.
 Adaptations are `<groups>_<loss>`: hdnn_h128_l10_kd_smbr.gates_ce.
 """
 
@@ -15,8 +16,11 @@ from kdspeech.acoustic import Network
 from kdspeech.models import num_parameters
 
 _SPELLING = {"ce": "CE", "smbr": "sMBR", "mmi": "MMI", "bmmi": "bMMI", "mpfe": "MPFE", "kd": "KD",
-             "kl": "KL", "skd": "sequence KD", "lhuc": "LHUC",
-             "kall": "all posteriors"}  # fmt: skip
+             "kl": "KL", "skd": "sequence KD", "lhuc": "LHUC"}  # fmt: skip
+
+
+def _is_setting(word: str) -> bool:
+    return word == "kall" or not word.isalpha()
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,15 @@ class SystemName:
 
     @property
     def training(self) -> str:
-        """How the network was trained, without the settings (what has a digit): KD + sMBR."""
-        words = [word for word in self.base.split("_")[1:] if word.isalpha()]
+        """How the network was trained, without the settings: KD + sMBR."""
+        words = [word for word in self.base.split("_")[1:] if not _is_setting(word)]
         return " + ".join(_SPELLING.get(word, word) for word in words) or "CE"
 
     @property
     def untrained(self) -> str:
         """The name up to the words of the training: the same network by CE."""
         first, *words = self.base.split("_")
-        settings = list(takewhile(lambda word: not word.isalpha(), words))
+        settings = list(takewhile(_is_setting, words))
         return "_".join([first, *settings])
 
     @property

@@ -48,6 +48,7 @@ def column(table, name):
         ("hdnn128_kd_q02_t1.gates_ce", "hdnn128_kd_q02_t1.gates_ce", 0, "KD", ("gates", "CE")),
         ("h_kd_smbr_seed1.gates_hidden_softmax_kl", "h_kd_smbr.gates_hidden_softmax_kl", 1,
          "KD + sMBR", ("gates, hidden, softmax", "KL")),
+        ("h_kd_kall", "h_kd_kall", 0, "KD", ("", "")),
         ("hdnn128.lhuc", "hdnn128.lhuc", 0, "CE", ("LHUC", "")),
     ],
 )  # fmt: skip
