@@ -212,24 +212,6 @@ def _calibration_cells(found) -> list[Cell]:
     ]
 
 
-def changes_table(study: Study, findings: Findings) -> Table:
-    """Fixed and broken samples by class."""
-    found = findings.changes
-    fixed, broken = (
-        np.bincount(study.labels[which], minlength=len(study.classes))
-        for which in (found.changes.fixed, found.changes.broken)
-    )
-    totals = np.bincount(study.labels, minlength=len(study.classes))
-    rows = [
-        [Cell(name), Cell(str(totals[c])), *(Cell(str(k[c])) for k in (fixed, broken)),
-         Cell(f"{fixed[c] - broken[c]:+d}")]
-        for c, name in enumerate(study.classes)
-        if fixed[c] or broken[c]
-    ]  # fmt: skip
-    title = f"{found.after} against {found.before} by class"
-    return Table(title, ["class", f"{study.unit}s", "fixed", "broken", "net"], rows)
-
-
 def embedding_table(study: Study, findings: Findings) -> Table:
     """How well the penultimate layers separate the classes."""
     known = [found for found in findings.networks if found.neighbour_accuracy is not None]
