@@ -9,6 +9,8 @@
 namespace kdspeech {
 namespace KDSPEECH_VARIANT {
 
+constexpr float kSmallest = 1.17549435e-38f;  // normal number
+
 // Sum of weights[i] * x[i], in four independent sums for speed and precision.
 inline Vec Dot(const float* weights, const Vec* x, int size) {
   Vec sum[4] = {};
@@ -46,14 +48,16 @@ inline void MfccFeatures(const FeatureTables& t, const MelTables& mel, Vec* sums
 }
 
 // The Levinson-Durbin recursion: predictor coefficients lpc[0 .. order-1] from
-// autocorr[0 .. order]; returns the residual energy. As in Kaldi, 1 - k^2 is floored.
+// autocorr[0 .. order]; returns the residual energy. As in Kaldi, 1 - k^2 is at least 1e-5; so
+// is then k itself, whose rounding a residual near zero magnifies without end.
 inline Vec Durbin(const Vec* autocorr, int order, Vec* lpc, Vec* previous) {
+  const float largest = 0.999995f;  // sqrt(1 - 1e-5)
   Vec error = autocorr[0];
   for (int i = 0; i < order; i++) {
     Vec k = autocorr[i + 1];
     for (int j = 0; j < i; j++) k += lpc[j] * autocorr[i - j];
-    k = k / error;
-    error *= Max(1.0f - k * k, Splat(1.0e-5f));
+    k = Max(Min(k / error, Splat(largest)), Splat(-largest));
+    error = Max(error * Max(1.0f - k * k, Splat(1.0e-5f)), Splat(kSmallest));
     for (int j = 0; j < i; j++) previous[j] = lpc[j];
     for (int j = 0; j < i; j++) lpc[j] = previous[j] - k * previous[i - j - 1];
     lpc[i] = -k;
@@ -77,9 +81,8 @@ inline void LpcToCepstrum(const Vec* lpc, int order, Vec* cepstrum) {
 // of digital silence, here it is a flat spectrum.
 inline void PlpFeatures(const FeatureTables& t, const MelTables& mel, Vec* sums, Vec* work,
                         Vec* features) {
-  const Vec smallest = Splat(1.17549435e-38f);
   for (int b = 0; b < mel.num_bins; b++) {
-    sums[b] = Exp(t.compress_factor * Log(Max(sums[b], smallest)));
+    sums[b] = Exp(t.compress_factor * Log(Max(sums[b], Splat(kSmallest))));
   }
   Vec *autocorr = work, *lpc = autocorr + t.lpc_order + 1, *cepstrum = lpc + t.lpc_order + 1;
   for (int i = 0; i <= t.lpc_order; i++) {
@@ -87,7 +90,7 @@ inline void PlpFeatures(const FeatureTables& t, const MelTables& mel, Vec* sums,
   }
   const Vec residual = Durbin(autocorr, t.lpc_order, lpc, cepstrum);
   LpcToCepstrum(lpc, t.lpc_order, cepstrum);
-  const Vec c0 = Max(Log(Max(residual, smallest)), Splat(kEpsilon));
+  const Vec c0 = Max(Log(residual), Splat(kEpsilon));
   for (int i = 0; i < t.num_ceps; i++) {
     features[t.place[i]] = (i == 0 ? c0 : cepstrum[i - 1]) * t.scale[i];
   }

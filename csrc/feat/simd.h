@@ -48,6 +48,7 @@ KDSPEECH_INLINE Vec LoadSplat(const float* p) {
 }
 
 KDSPEECH_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
+KDSPEECH_INLINE Vec Min(Vec a, Vec b) { return a < b ? a : b; }
 
 // `v`, at most a register wide, which the compiler must round here: it may not fuse the product
 // that v is with a sum that follows. Without such an instruction there is nothing to do.

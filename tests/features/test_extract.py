@@ -115,6 +115,14 @@ def test_plp_equals_its_definition():
     np.testing.assert_allclose(Plp(use_energy=False)(wave), plp_reference(wave), atol=2e-3)
 
 
+@pytest.mark.parametrize("order", [12, 24])
+def test_plp_that_predicts_a_wave_to_the_last_is_finite(order):
+    """Without compression the spectrum is of few lines, so that no error is left to predict."""
+    plp = Plp(frame_shift=1.0, snip_edges=False, compress_factor=1.0, lpc_order=order, low_freq=0.0)
+    for wave in ([256, 0, 0, 256] * 4, [1, -1] * 300, np.sin(np.arange(400) / 3) * 32767):
+        assert np.abs(plp(np.array(wave, np.int16))).max() < 1e4
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "options", [{}, dict(round_to_power_of_two=False), dict(dither=1.0)], ids=str
