@@ -18,7 +18,7 @@ demo: setup
 test: setup sanitize pytest
 
 pytest: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 sanitize: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo \

