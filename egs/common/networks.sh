@@ -140,15 +140,18 @@ train_further() {
 }
 
 # To speakers: adapt_network SYSTEM ADAPTATION TEACHER, as adapt_network hdnn_h128_l6 gates_ce "". The
-# targets of CE are what the system itself has heard, those of KL the teacher's posteriors.
+# targets of CE are what the system itself has heard, those of KL the teacher's stored posteriors.
 adapt_network() {
   local system=$1 how=$2 groups=${2%_*} loss=${2##*_} split options
   if [[ $groups = gates && $system = dnn_* ]]; then return; fi  # it has none
   if [ "$loss" = kl ] && [ "$system" = "$3" ]; then return; fi  # they are its own
   if is_done "$system.$how"; then return; fi
-  options=(--set "update=[$groups]" --set "loss=$loss")
-  if [ "$loss" = kl ]; then options+=(--set "distill.teachers=[$exp/$3]"); fi
   for split in $(evaluated); do
+    options=(--set "update=[$groups]" --set "loss=$loss")
+    if [ "$loss" = kl ]; then
+      options+=(--set "distill.teachers=[$exp/$3]")
+      options+=(--set "distill.store=$(store_of "$3" 1 "$top_k" "$split")")
+    fi
     timed "adapt_$system.${how}_$split" kds adapt "$frames/$split" "$exp/$system/decode_$split" \
       "$exp/$system" "$exp/$system/adapted_$split.$how" --config "$(config_of adapt "$loss")" \
       "${options[@]}"
@@ -159,19 +162,23 @@ adapt_network() {
 # A student with q,T and a seed, distilled_by NETWORK q,T SEED: hdnn_h128_l10_kd_q05_t2.
 distilled_by() { system_of "$1_kd_q${2%,*}_t${2#*,}" "$3"; }
 
-# The K largest posteriors of every frame by a teacher, or by the mean of several, A,B,C:
-# store_posteriors TEACHERS T K. All of them are not stored (null): teachers label on line.
+# The K largest posteriors of every frame of a set by a teacher, or by the mean of several, A,B,C:
+# store_posteriors TEACHERS T K SET. All of them are not stored (null): teachers label on line.
 store_of() {
   local first=${1%%,*}
   local others=${1#"$first"}
-  if [ "$3" = all ]; then echo null; else echo "$exp/$first/posteriors_t$2_k$3${others//,/+}.arrow"; fi
+  if [ "$3" = all ]; then
+    echo null
+  else
+    echo "$exp/$first/posteriors_$4_t$2_k$3${others//,/+}.arrow"
+  fi
 }
 store_posteriors() {
   local store teachers
   store=$(store_of "$@")
   if [ "$3" = all ] || [ -f "$store" ]; then return; fi
   IFS=, read -ra teachers <<<"$1"
-  timed "posteriors_$1_t$2_k$3" kds make-soft-labels "$frames/train" "${teachers[@]/#/$exp/}" \
+  timed "posteriors_$1_$4_t$2_k$3" kds make-soft-labels "$frames/$4" "${teachers[@]/#/$exp/}" \
     "$store" --temperature "$2" --top-k "$3"
 }
 
@@ -179,7 +186,7 @@ store_posteriors() {
 learn_posteriors() {
   train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/${4//,/,$exp/}]" \
     --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
-    --set "distill.store=$(store_of "$4" "${5#*,}" "$6")"
+    --set "distill.store=$(store_of "$4" "${5#*,}" "$6" train)"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
@@ -267,9 +274,11 @@ if wants 13; then
       for system in $ensemble; do all+=,$(system_of "$system" "$seed"); done
     fi
     temperatures=$(for pair in $grid; do echo "${pair#*,}"; done | sort -u)
-    for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k"; done
-    for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k"; done
-    if [ "$all" != "$by" ]; then beside store_posteriors "$all" "${kd_best#*,}" "$top_k"; fi
+    for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k" train; done
+    for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k" train; done
+    if [ "$all" != "$by" ]; then
+      beside store_posteriors "$all" "${kd_best#*,}" "$top_k" train
+    fi
     all_done
     for pair in $grid; do
       beside learn_posteriors "$(distilled_by "$student" "$pair" "$seed")" "$student" "$seed" \
@@ -324,9 +333,14 @@ fi
 if wants 15; then
   echo "== stage 15: adaptation"
   for seed in $seeds; do
+    by=$(teacher_of "$seed")
+    if [[ $adaptations = *_kl* ]]; then
+      for split in $(evaluated); do beside store_posteriors "$by" 1 "$top_k" "$split"; done
+      all_done
+    fi
     for system in $(with_seed "$seed" "$adapted"); do
       for how in $adaptations; do
-        beside adapt_network "$(system_of "$system" "$seed")" "$how" "$(teacher_of "$seed")"
+        beside adapt_network "$(system_of "$system" "$seed")" "$how" "$by"
       done
     done
   done

@@ -93,10 +93,13 @@ def test_a_teacher_of_one_seed_teaches_students_of_all():
     assert networks_say("speechocean762", of_two, *ask) == teachers
 
 
-def test_the_mean_of_several_teachers_is_stored_under_all_their_names():
-    stores = ["exp/a/posteriors_t1_k50.arrow", "exp/a/posteriors_t2_k5+b+c.arrow", "null"]
-    ask = ("store_of a 1 50", "store_of a,b,c 2 5", "store_of a 1 all")
-    assert networks_say("speechocean762", *ask) == stores
+def test_a_store_says_of_what_by_whom_and_how_much():
+    ask = ("store_of a 1 50 train", "store_of a,b,c 2 5 dev", "store_of a 1 all test")
+    assert networks_say("speechocean762", *ask) == [
+        "exp/a/posteriors_train_t1_k50.arrow",
+        "exp/a/posteriors_dev_t2_k5+b+c.arrow",
+        "null",
+    ]
 
 
 def test_a_network_is_adapted_in_what_it_has_and_not_by_itself():
@@ -142,7 +145,7 @@ def test_every_system_has_a_word_error_rate(finished):
             *("hdnn_h32_l4_kd_q0_t1", "hdnn_h32_l4_skd", "hdnn_h32_l4_kd_skd"),
             *("hdnn_h32_l4_kd_smbr", "hdnn_h32_l4_kd_smbr_kl"),
             *("hdnn_h32_l4_kd_ensemble", "hdnn_h32_l4_kd_kall"),
-            *("hdnn_h32_l4_kd_q0_t1.gates_ce", "hdnn_h32_l4_kd_q0_t1.lhuc_ce"),
+            *(f"hdnn_h32_l4_kd_q0_t1.{how}" for how in ("gates_ce", "gates_kl", "lhuc_ce")),
         )
         for split in ("dev", "test")
     }
