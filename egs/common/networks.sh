@@ -25,7 +25,7 @@ if [ -f "$networks_conf/networks.sh" ]; then . "$networks_conf/networks.sh"; fi
 : "${kd_then:=smbr}"               # how both are trained after that
 : "${kl_weight:=0.2}"              # p of sMBR + p KL
 : "${top_k:=50}"                   # posteriors of a frame that are stored
-: "${top_ks:=}"                    # other numbers of them to try: 5 10 20 all
+: "${top_ks:=}"                    # other numbers of them to learn from: 5 10 20 all
 : "${adapted:=}"                   # systems that are adapted to speakers
 : "${adaptations:=gates_ce all_ce gates_kl all_kl lhuc_ce}"  # a plain network's leave out gates_...
 : "${speeds:=}"                    # factors at which training speech is heard too: 0.9,1.1
@@ -150,7 +150,7 @@ adapt_network() {
     options=(--set "update=[$groups]" --set "loss=$loss")
     if [ "$loss" = kl ]; then
       options+=(--set "distill.teachers=[$exp/$3]")
-      options+=(--set "distill.store=$(store_of "$3" 1 "$top_k" "$split")")
+      options+=(--set "distill.store=$(store_of "$3" 1 "$split")")
     fi
     timed "adapt_$system.${how}_$split" kds adapt "$frames/$split" "$exp/$system/decode_$split" \
       "$exp/$system" "$exp/$system/adapted_$split.$how" --config "$(config_of adapt "$loss")" \
@@ -162,31 +162,29 @@ adapt_network() {
 # A student with q,T and a seed, distilled_by NETWORK q,T SEED: hdnn_h128_l10_kd_q05_t2.
 distilled_by() { system_of "$1_kd_q${2%,*}_t${2#*,}" "$3"; }
 
-# The K largest posteriors of every frame of a set by a teacher, or by the mean of several, A,B,C:
-# store_posteriors TEACHERS T K SET. All of them are not stored (null): teachers label on line.
+# The top_k posteriors of every frame of a set by a teacher, or by the mean of several, A,B,C:
+# store_posteriors TEACHERS T SET.
 store_of() {
   local first=${1%%,*}
   local others=${1#"$first"}
-  if [ "$3" = all ]; then
-    echo null
-  else
-    echo "$exp/$first/posteriors_$4_t$2_k$3${others//,/+}.arrow"
-  fi
+  echo "$exp/$first/posteriors_$3_t$2_k$top_k${others//,/+}.arrow"
 }
 store_posteriors() {
   local store teachers
   store=$(store_of "$@")
-  if [ "$3" = all ] || [ -f "$store" ]; then return; fi
+  if [ -f "$store" ]; then return; fi
   IFS=, read -ra teachers <<<"$1"
-  timed "posteriors_$1_$4_t$2_k$3" kds make-soft-labels "$frames/$4" "${teachers[@]/#/$exp/}" \
-    "$store" --temperature "$2" --top-k "$3"
+  timed "posteriors_$1_$3_t$2" kds make-soft-labels "$frames/$3" "${teachers[@]/#/$exp/}" \
+    "$store" --temperature "$2" --top-k "$top_k"
 }
 
-# A student of stored posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHERS q,T K.
+# A student of the K largest posteriors: learn_posteriors SYSTEM NETWORK SEED TEACHERS q,T K. For all of
+# them, which are not stored, teachers label on line.
 learn_posteriors() {
+  local from=(--set "distill.store=$(store_of "$4" "${5#*,}" train)" --set "distill.top_k=$6")
+  if [ "$6" = all ]; then from=(); fi
   train_network "$1" "$2" "$3" --set "distill.teachers=[$exp/${4//,/,$exp/}]" \
-    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" \
-    --set "distill.store=$(store_of "$4" "${5#*,}" "$6" train)"
+    --set "distill.q=${5%,*}" --set "distill.temperature=${5#*,}" "${from[@]}"
 }
 
 is_done() { [ -f "$exp/${1%%.*}/decode_test${1#"${1%%.*}"}/scoring_kaldi/best_wer" ]; }
@@ -274,11 +272,8 @@ if wants 13; then
       for system in $ensemble; do all+=,$(system_of "$system" "$seed"); done
     fi
     temperatures=$(for pair in $grid; do echo "${pair#*,}"; done | sort -u)
-    for t in $temperatures; do beside store_posteriors "$by" "$t" "$top_k" train; done
-    for k in $ks; do beside store_posteriors "$by" "${kd_best#*,}" "$k" train; done
-    if [ "$all" != "$by" ]; then
-      beside store_posteriors "$all" "${kd_best#*,}" "$top_k" train
-    fi
+    for t in $temperatures; do beside store_posteriors "$by" "$t" train; done
+    if [ "$all" != "$by" ]; then beside store_posteriors "$all" "${kd_best#*,}" train; fi
     all_done
     for pair in $grid; do
       beside learn_posteriors "$(distilled_by "$student" "$pair" "$seed")" "$student" "$seed" \
@@ -335,7 +330,7 @@ if wants 15; then
   for seed in $seeds; do
     by=$(teacher_of "$seed")
     if [[ $adaptations = *_kl* ]]; then
-      for split in $(evaluated); do beside store_posteriors "$by" 1 "$top_k" "$split"; done
+      for split in $(evaluated); do beside store_posteriors "$by" 1 "$split"; done
       all_done
     fi
     for system in $(with_seed "$seed" "$adapted"); do

@@ -57,6 +57,9 @@ class DistillConfig(Config):
     temperature: float = Field(1.0, gt=0, description="T, of the teachers")
     soften_student: bool = Field(True, description="the student at the temperature, times T^2")
     store: str | None = Field(None, description="labels of `kds make-soft-labels`; null: on line")
+    top_k: int | None = Field(
+        None, ge=1, description="use the most probable ones of the store; null: all it has"
+    )
     unlabelled: bool = Field(
         False, description="learn from the teachers alone where there is no alignment"
     )
@@ -69,6 +72,8 @@ class DistillConfig(Config):
                 raise ValueError(f"{given} {name} for {len(self.teachers)} teachers")
         if not self.teachers and (self.store or self.unlabelled):
             raise ValueError("store and unlabelled need teachers")
+        if self.top_k and not self.store:
+            raise ValueError("top_k needs a store")
         return self
 
     @property

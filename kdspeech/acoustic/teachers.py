@@ -93,22 +93,26 @@ class StoredTeachers:
 
     Args:
         store: SoftLabelStore with one row per utterance of the pack, in the pack's order.
+        top_k: how many of a frame's classes to use, the most probable; None: all that are stored.
     Attributes:
-        num_pdfs, made_from: as of OnlineTeachers. top_k: classes that are kept.
+        num_pdfs, made_from: as of OnlineTeachers. top_k: classes that are used.
+    Raises:
+        InputError: top_k is more than the store has.
     """
 
-    def __init__(self, store: SoftLabelStore):
-        self.store, self.made_from = store, store.made_from
-        self.num_pdfs, self.top_k = store.num_classes, store.top_k
+    def __init__(self, store: SoftLabelStore, top_k: int | None = None):
+        self.store, self.made_from, self.num_pdfs = store, store.made_from, store.num_classes
+        self.top_k = min(top_k or store.top_k, store.num_classes)
+        if self.top_k > store.top_k:
+            raise InputError(f"{store.path}: has {store.top_k} of a frame, top_k is {top_k}")
 
     def gather(self, positions: Tensor) -> list[Tensor]:
         """Classes int64 and probabilities float32, both (frames, top_k), and the rest (frames,)."""
         classes, log_probs, rest = self.store.frames(positions.numpy())
-        return [
-            torch.from_numpy(classes.astype(np.int64)),
-            torch.from_numpy(log_probs.astype(np.float32)).exp_(),
-            torch.from_numpy(rest.astype(np.float32)).exp_(),
-        ]
+        k = self.top_k
+        probs = torch.from_numpy(log_probs.astype(np.float32)).exp_()
+        others = torch.from_numpy(rest.astype(np.float32)).exp_() + probs[:, k:].sum(1)
+        return [torch.from_numpy(classes[:, :k].astype(np.int64)), probs[:, :k], others]
 
     def cross_entropy(self, logits: Tensor, gathered: Sequence[Tensor]) -> Tensor:
         """As that of OnlineTeachers, all classes but the top k being one class."""
@@ -130,14 +134,15 @@ def open_teachers(
         bf16: see OnlineTeachers.
     Raises:
         InputError: as OnlineTeachers; a teacher or a store of another tree; a store of another
-            pack, other teachers or another temperature.
+            pack, other teachers or another temperature, or with less than top_k classes.
     """
     for exp in config.teachers:
         check_same_tree(exp, reference)
     if config.store is None:
         return OnlineTeachers(config, pack, bf16)
     own = [FramePack(path) if path else pack for path in config.frames_of_teachers()]
-    return StoredTeachers(SoftLabelStore(config.store, made_from(config, pack, own)))
+    store = SoftLabelStore(config.store, made_from(config, pack, own))
+    return StoredTeachers(store, config.top_k)
 
 
 def made_from(config: DistillConfig, pack: FramePack, own: Sequence[FramePack]) -> dict:

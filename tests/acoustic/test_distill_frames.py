@@ -177,6 +177,26 @@ def test_stored_labels_train_as_those_on_line(folder, tmp_path, top_k):
     torch.testing.assert_close(loss, top_k_cross_entropy(logits, *given), atol=2e-3, rtol=0)
 
 
+def test_a_store_serves_any_smaller_k(folder, tmp_path):
+    pack, positions = FramePack(folder / "frames"), torch.arange(300)
+    logits = torch.randn(len(positions), Network.read(folder / "a").num_pdfs)
+
+    def loss(stored: int, top_k: int | None) -> float:
+        path = tmp_path / f"of_{stored}"
+        make_soft_labels(folder / "frames", settings(folder), path, stored)
+        config = settings(folder, store=str(path), top_k=top_k)
+        teachers = open_teachers(config, pack, folder / "ali")
+        assert teachers.top_k == min(top_k or stored, teachers.num_pdfs)
+        return teachers.cross_entropy(logits, teachers.gather(positions)).item()
+
+    expected = loss(2, None)
+    assert [loss(4, 2), loss(99, 2)] == pytest.approx([expected] * 2, abs=1e-3)
+    assert abs(loss(4, None) - expected) > 1e-2
+    assert loss(99, 99) == loss(99, None)
+    with pytest.raises(InputError, match="of_4: has 4 of a frame, top_k is 5"):
+        loss(4, 5)
+
+
 def test_a_store_is_read_by_position_over_many_record_batches(folder, tmp_path, monkeypatch):
     pack = FramePack(folder / "frames")
     whole = make_soft_labels(folder / "frames", settings(folder), tmp_path / "one", 3)
@@ -323,6 +343,8 @@ def test_settings_that_do_not_fit():
         DistillConfig(teachers=("a",), weights=(1, 1))
     with pytest.raises(ValidationError, match="need teachers"):
         DistillConfig(unlabelled=True)
+    with pytest.raises(ValidationError, match="top_k needs a store"):
+        DistillConfig(teachers=("a",), top_k=5)
     for wrong in ({"q": -1}, {"temperature": 0}, {"weights": (0,)}):
         with pytest.raises(ValidationError):
             DistillConfig(teachers=("a",), **wrong)
