@@ -2,8 +2,8 @@
 
 A system `<name>[_seed<k>][.<adaptation>]` is a network where EXP/<name> holds a network.yaml. What
 <name> says after its first `_` is how the network was trained, but for settings, words with a digit
-and kall, all posteriors; no word is CE: hdnn_h128_l10, hdnn_h128_l10_kd_q02_t1,
-hdnn_h128_l10_kd_smbr.
+and those of distillation, kall (all posteriors) and ensemble; no word is CE: hdnn_h128_l10,
+hdnn_h128_l10_kd_q02_t1, hdnn_h128_l10_kd_smbr.
 Adaptations are `<groups>_<loss>`: hdnn_h128_l10_kd_smbr.gates_ce.
 """
 
@@ -20,7 +20,7 @@ _SPELLING = {"ce": "CE", "smbr": "sMBR", "mmi": "MMI", "bmmi": "bMMI", "mpfe": "
 
 
 def _is_setting(word: str) -> bool:
-    return word == "kall" or not word.isalpha()
+    return word in ("kall", "ensemble") or not word.isalpha()
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def column(table, name):
         ("h_kd_smbr_seed1.gates_hidden_softmax_kl", "h_kd_smbr.gates_hidden_softmax_kl", 1,
          "KD + sMBR", ("gates, hidden, softmax", "KL")),
         ("h_kd_kall", "h_kd_kall", 0, "KD", ("", "")),
+        ("h_kd_ensemble_seed1", "h_kd_ensemble", 1, "KD", ("", "")),
         ("hdnn128.lhuc", "hdnn128.lhuc", 0, "CE", ("LHUC", "")),
     ],
 )  # fmt: skip
