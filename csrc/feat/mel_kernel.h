@@ -9,7 +9,7 @@
 namespace kdspeech {
 namespace KDSPEECH_VARIANT {
 
-constexpr float kSmallest = 1.17549435e-38f;  // normal number
+constexpr float kSmallest = 1.17549435e-38f;  // the smallest normal number
 
 // Sum of weights[i] * x[i], in four independent sums for speed and precision.
 inline Vec Dot(const float* weights, const Vec* x, int size) {
@@ -48,8 +48,8 @@ inline void MfccFeatures(const FeatureTables& t, const MelTables& mel, Vec* sums
 }
 
 // The Levinson-Durbin recursion: predictor coefficients lpc[0 .. order-1] from
-// autocorr[0 .. order]; returns the residual energy. As in Kaldi, 1 - k^2 is at least 1e-5; so
-// is then k itself, whose rounding a residual near zero magnifies without end.
+// autocorr[0 .. order]; returns the residual energy. As in Kaldi, 1 - k^2 is floored at 1e-5. k
+// itself is bounded too, as a residual near zero would magnify its rounding without end.
 inline Vec Durbin(const Vec* autocorr, int order, Vec* lpc, Vec* previous) {
   const float largest = 0.999995f;  // sqrt(1 - 1e-5)
   Vec error = autocorr[0];

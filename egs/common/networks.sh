@@ -329,7 +329,7 @@ if wants 15; then
   echo "== stage 15: adaptation"
   for seed in $seeds; do
     by=$(teacher_of "$seed")
-    if [[ $adaptations = *_kl* ]]; then
+    if [[ -n $adapted && $adaptations = *_kl* ]]; then
       for split in $(evaluated); do beside store_posteriors "$by" 1 "$split"; done
       all_done
     fi
